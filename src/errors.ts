@@ -1,0 +1,153 @@
+/** The closed list of error codes. Programs and tests decide by these, never by message text. */
+export const errorCodes = [
+  "internal",
+  "callback-failed",
+  "closed",
+  "usage",
+  "bad-reference",
+  "digest-mismatch",
+  "size-mismatch",
+  "manifest-invalid",
+  "archive-invalid",
+  "limit-exceeded",
+  "unsafe-url",
+  "tls",
+  "unreachable",
+  "unsupported",
+  "not-found",
+  "conflict",
+  "io",
+  "no-space",
+  "rate-limited",
+  "engine-unavailable",
+  "engine-failed",
+  "unauthorized",
+  "denied",
+  "config-invalid",
+  "timeout",
+  "cancelled",
+] as const;
+
+export type ErrorCode = (typeof errorCodes)[number];
+
+/** Which end of a transfer failed: where the content comes from, or where it goes. */
+export type Side = "source" | "destination";
+
+export interface LadingErrorDetails {
+  readonly side?: Side | null | undefined;
+  /** What was being done, as the SDK and the CLI name it: `push`, `pull`, `tags`, … */
+  readonly operation?: string | null | undefined;
+  /** The image as the user named it. */
+  readonly image?: string | null | undefined;
+  readonly digest?: string | null | undefined;
+  /** The HTTP status that a registry or an engine answered with. */
+  readonly status?: number | null | undefined;
+  /** What the user can do about it, in one sentence. */
+  readonly hint?: string | null | undefined;
+  /** Whether the same call may succeed later. Default: by code. */
+  readonly retryable?: boolean | undefined;
+  readonly cause?: unknown;
+}
+
+/** The JSON form of an error, as the CLI prints it (without `exit`, which the CLI adds). */
+export interface LadingErrorJson {
+  readonly code: ErrorCode;
+  readonly side: Side | null;
+  readonly operation: string | null;
+  readonly image: string | null;
+  readonly digest: string | null;
+  readonly status: number | null;
+  readonly message: string;
+  readonly hint: string | null;
+  readonly retryable: boolean;
+}
+
+const brand = Symbol.for("lading.error");
+const retryableCodes: ReadonlySet<ErrorCode> = new Set(["unreachable", "rate-limited", "timeout"]);
+
+/** Every error that leaves the SDK. The message says what was wrong, on which side, and what to do. */
+export class LadingError extends Error {
+  override readonly name = "LadingError";
+  readonly code: ErrorCode;
+  readonly side: Side | null;
+  readonly operation: string | null;
+  readonly image: string | null;
+  readonly digest: string | null;
+  readonly status: number | null;
+  readonly hint: string | null;
+  readonly retryable: boolean;
+
+  constructor(code: ErrorCode, message: string, details: LadingErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    Object.defineProperty(this, brand, { value: true });
+    this.code = code;
+    this.side = details.side ?? null;
+    this.operation = details.operation ?? null;
+    this.image = details.image ?? null;
+    this.digest = details.digest ?? null;
+    this.status = details.status ?? null;
+    this.hint = details.hint ?? null;
+    this.retryable = details.retryable ?? retryableCodes.has(code);
+  }
+
+  /** The same error with what an outer layer knows and an inner one could not: fields already set are kept. */
+  with(details: Omit<LadingErrorDetails, "cause" | "retryable">): LadingError {
+    const next = new LadingError(this.code, this.message, {
+      side: this.side ?? details.side,
+      operation: this.operation ?? details.operation,
+      image: this.image ?? details.image,
+      digest: this.digest ?? details.digest,
+      status: this.status ?? details.status,
+      hint: this.hint ?? details.hint,
+      retryable: this.retryable,
+      cause: this.cause,
+    });
+    if (this.stack !== undefined) next.stack = this.stack;
+    return next;
+  }
+
+  toJSON(): LadingErrorJson {
+    const { code, side, operation, image, digest, status, message, hint, retryable } = this;
+    return { code, side, operation, image, digest, status, message, hint, retryable };
+  }
+}
+
+/** True for a LadingError of this or any other copy of the package. */
+export function isLadingError(value: unknown): value is LadingError {
+  return typeof value === "object" && value !== null && (value as Record<symbol, unknown>)[brand] === true;
+}
+
+/**
+ * The error for a signal that has fired: `timeout` where its reason is a TimeoutError, else `cancelled`.
+ * `cause` is the signal's reason itself.
+ */
+export function abortError(signal: AbortSignal, details: LadingErrorDetails = {}): LadingError {
+  const reason: unknown = signal.reason;
+  const timedOut = reason instanceof Error && reason.name === "TimeoutError";
+  return timedOut
+    ? new LadingError("timeout", "the time allowed is over", { ...details, cause: reason })
+    : new LadingError("cancelled", "cancelled by the caller", { ...details, cause: reason });
+}
+
+/** Throws the error for a signal that has fired. */
+export function throwIfAborted(signal: AbortSignal | null | undefined): void {
+  if (signal?.aborted) throw abortError(signal);
+}
+
+/** Errors of the operating system that mean a full disk or quota. */
+const spaceErrors: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
+
+/** A failed file operation as a LadingError: `no-space` for a full disk, else `io`. Errors of ours pass as they are. */
+export function ioError(error: unknown, doing: string, details: LadingErrorDetails = {}): LadingError {
+  if (isLadingError(error)) return error;
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  const reason = error instanceof Error ? error.message : String(error);
+  if (code !== undefined && spaceErrors.has(code)) {
+    return new LadingError("no-space", `no space left while ${doing}: ${reason}`, {
+      hint: "free disk space, or choose another folder with --store",
+      ...details,
+      cause: error,
+    });
+  }
+  return new LadingError("io", `${doing} failed: ${reason}`, { ...details, cause: error });
+}

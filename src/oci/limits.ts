@@ -1,0 +1,47 @@
+/**
+ * Every bound on what Lading reads from outside, with a name and a reason
+ * (`docs/security.md`; the numbers of other tools are in the design notes).
+ * Bytes unless the name says otherwise.
+ */
+export const limits = {
+  /** A manifest or an index. The distribution spec asks registries to accept at least 4 MB; the largest accepted here is 4 MiB. */
+  manifest: 4 * 1024 * 1024,
+  /** An image config where Lading parses it; configs that only pass through are not limited. */
+  config: 4 * 1024 * 1024,
+  /** `index.json` of an OCI layout on disk or in an archive. */
+  layoutIndex: 20 * 1024 * 1024,
+  /** `manifest.json` of a docker-archive. */
+  archiveManifest: 20 * 1024 * 1024,
+  /** A token server's answer. */
+  tokenBody: 64 * 1024,
+  /** The body of an error answer that is read at all. */
+  errorBody: 64 * 1024,
+  /** How much of a remote error text is shown, in characters. */
+  errorText: 2048,
+  /** A page of tags, of the catalog or of referrers. */
+  listBody: 8 * 1024 * 1024,
+  /** Redirects followed for one request. */
+  redirects: 5,
+  /** Pages followed for one list. */
+  pages: 1000,
+  /** Entries taken from one list. */
+  listEntries: 1_000_000,
+  /** How deep indexes may nest. */
+  indexDepth: 8,
+  /** Descriptors in one transfer. */
+  descriptors: 10_000,
+  /** Layers of one image. */
+  layers: 10_000,
+  /** Entries of an image archive (not of a layer, which is never unpacked). */
+  archiveEntries: 200_000,
+  /** A PAX or GNU header in an archive. */
+  archiveHeader: 1024 * 1024,
+  /** One line of an engine's JSON stream. */
+  engineLine: 1024 * 1024,
+  /** A credential helper's output. */
+  helperOutput: 1024 * 1024,
+  /** A configuration file. */
+  configFile: 1024 * 1024,
+  /** An `Authorization` header. */
+  authorization: 16 * 1024,
+} as const;
