@@ -51,11 +51,4 @@ export interface Config {
   readonly cacheLimit: number | null;
 }
 
-/** What the parser needs to know; see the design's names.md. */
-export interface NameContext {
-  /** Cluster name -> registry URL. */
-  readonly clusters: Readonly<Record<string, string>>;
-  readonly cluster: string;
-  readonly owner: string | null;
-  readonly org: string | null;
-}
+export type { NameContext } from "../image/parser.js";

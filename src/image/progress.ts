@@ -70,4 +70,9 @@ export interface LayerProgress {
    * @param total Bytes of this status in all; null where they are not known (yet).
    */
   report(layerId: string, status: Exclude<StepStatus, FinalStatus>, current: number, total: number | null): void;
+  /**
+   * What was reported as `layerId` (a diff ID) is the blob with this compressed digest: later reports may use
+   * either, the user sees the first.
+   */
+  identify?(layerId: string, digest: string): void;
 }
