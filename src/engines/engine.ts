@@ -1,13 +1,13 @@
-import type { ContentStore } from "../content/store.js";
+import type { ImageFormat, TransferStore } from "../content/layer-cache.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { LayerProgress } from "../image/progress.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import type { Platform } from "../oci/platform.js";
 
+export type { ImageFormat, LayerCache, TransferStore } from "../content/layer-cache.js";
+
 export type EngineKind = "docker" | "podman" | "store";
-/** Media types of a manifest that Lading builds itself. */
-export type ImageFormat = "docker" | "oci";
 
 /** How an engine keeps images, which decides what an export holds and what an image ID is. */
 export type ImageStoreKind =
@@ -51,24 +51,6 @@ export interface EngineImage {
 
 /** A name or an image ID (`sha256:<64 hex>`). */
 export type EngineReference = LocalImage | Digest;
-
-/** What Lading remembers of layers that passed through its store, so that none is compressed twice. */
-export interface LayerCache {
-  /** The compressed form of an unpacked layer, where the store (or a registry, by the caller's word) still has it. */
-  compressedLayer(diffId: Digest): Promise<Descriptor | null>;
-  rememberLayer(diffId: Digest, compressed: Descriptor): Promise<void>;
-  /** The manifest that an engine's image became, so that pushing it again needs no export. */
-  manifestFor(imageId: Digest, format: ImageFormat | "original", platform: string): Promise<Descriptor | null>;
-  rememberManifest(
-    imageId: Digest,
-    format: ImageFormat | "original",
-    platform: string,
-    manifest: Descriptor,
-  ): Promise<void>;
-}
-
-/** The hub: the store that an export fills and an import reads, with its memory of layers. */
-export type TransferStore = ContentStore & LayerCache;
 
 export interface ExportOptions {
   /** Where the content goes; each descriptor is yielded once it is there, whole and verified. */
