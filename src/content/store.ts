@@ -77,23 +77,3 @@ export interface FileBacked {
 export function isFileBacked(store: object): store is FileBacked {
   return "path" in store && typeof (store as FileBacked).path === "function";
 }
-
-export interface IngestOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Bytes that were written so far. */
-  readonly onBytes?: ((written: number) => void) | undefined;
-}
-
-/** A store that takes content whose digest is known only at its end, such as a layer that is compressed on the way. */
-export interface IngestingStore {
-  /**
-   * Writes and hashes (sha256) in one pass. Nobody sees the content before it is whole; where the store has it
-   * already, the new copy is dropped. An error of the source leaves nothing behind.
-   * @throws LadingError `no-space`, `io`, …
-   */
-  ingest(mediaType: string, source: AsyncIterable<Uint8Array>, options?: IngestOptions): Promise<Descriptor>;
-}
-
-export function isIngesting(store: object): store is IngestingStore {
-  return "ingest" in store && typeof (store as IngestingStore).ingest === "function";
-}
