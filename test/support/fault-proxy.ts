@@ -118,7 +118,11 @@ export async function startFaultProxy({ host, port, faults }: FaultProxyOptions)
         if (limit === fault.stallAfter) {
           struck += 1;
           await once(from, "close", { signal: closing.signal });
-        } else end(limit === fault.resetAfter ? "reset" : "cut");
+        } else if (limit === fault.resetAfter) {
+          // libuv reports data and RST that it sees in one poll as data and an orderly end: keep them apart.
+          await sleep(50, undefined, { signal: closing.signal });
+          end("reset");
+        } else end("cut");
         return;
       }
       to.end();
