@@ -1,0 +1,78 @@
+import { crc32 } from "node:zlib";
+import { throwIfAborted } from "../errors.js";
+import { blocksOf } from "./blocks.js";
+import { type DeflatePool, deflateBlockSize, deflateSettings, sharedDeflatePool } from "./deflate-pool.js";
+
+/**
+ * Names everything on which compressed bytes depend, for the keys of caches: the library and its exact version, its level and
+ * hash-table size, and the size of the blocks. It changes whenever the golden vectors change, and only then.
+ */
+export const compressorId = `fflate-0.8.3/${deflateSettings.level}/${deflateSettings.mem}/1MiB`;
+
+export interface GzipOptions {
+  /** Bytes of the source that were taken so far. */
+  readonly onBytes?: ((taken: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Where blocks are compressed. @default the threads that the process shares */
+  readonly pool?: DeflatePool | undefined;
+}
+
+/**
+ * RFC 1952 header: deflate, no flags, no time, no extra flags, system unknown. Nothing in it tells when or where it was made.
+ * @see https://www.rfc-editor.org/rfc/rfc1952#section-2.3
+ */
+const header = new Uint8Array([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+/** An empty stored block with the final bit: ends the member after the last sync flush. */
+const finalBlock = new Uint8Array([1, 0, 0, 0xff, 0xff]);
+
+/**
+ * Compresses a stream into one gzip member. The output depends on the bytes alone, never on how they were cut into chunks, on cores
+ * or on the version of Node (whose zlib changes between builds): blocks of 1 MiB are compressed each for itself by one pinned
+ * compressor, end at a byte border (a sync flush), and are joined in order. Blocks are compressed in parallel, a few at a time.
+ * @throws LadingError `cancelled`, `timeout`; what the source throws
+ */
+export async function* gzipStream(
+  source: AsyncIterable<Uint8Array>,
+  options: GzipOptions = {},
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { onBytes, signal, pool = sharedDeflatePool } = options;
+  const running: Promise<Uint8Array>[] = [];
+  const input = blocksOf(source, deflateBlockSize);
+  let checksum = 0;
+  let size = 0;
+  try {
+    yield header;
+    for await (const block of input) {
+      throwIfAborted(signal);
+      checksum = crc32(block, checksum);
+      size += block.byteLength;
+      onBytes?.(size);
+      running.push(observed(pool.deflate(block)));
+      // One block more than threads keeps each of them busy while the oldest one is written out.
+      while (running.length > pool.size) yield await (running.shift() as Promise<Uint8Array>);
+    }
+    for (let next = running.shift(); next !== undefined; next = running.shift()) {
+      throwIfAborted(signal);
+      yield await next;
+    }
+    yield finalBlock;
+    yield trailer(checksum, size);
+  } finally {
+    // Blocks that nobody waits for any more: the threads finish them, and their results are dropped.
+    await Promise.allSettled(running);
+  }
+}
+
+/** CRC-32 and the size modulo 2^32, both little-endian. */
+function trailer(checksum: number, size: number): Uint8Array {
+  const bytes = new DataView(new ArrayBuffer(8));
+  bytes.setUint32(0, checksum, true);
+  bytes.setUint32(4, size % 2 ** 32, true);
+  return new Uint8Array(bytes.buffer);
+}
+
+/** Marks a promise as looked after, so that a block that fails while another is awaited is no unhandled rejection. */
+function observed<Value>(promise: Promise<Value>): Promise<Value> {
+  promise.catch(() => {});
+  return promise;
+}
