@@ -66,7 +66,7 @@ export function deflateBlock(block: Uint8Array): Uint8Array {
 const program = `
 const { parentPort, workerData } = require("node:worker_threads");
 const { Deflate } = require(workerData.fflate);
-const deflate = ${"$"}{deflateWith.toString()};
+const deflate = ${deflateWith.toString()};
 parentPort.on("message", (block) => {
   try {
     const result = deflate(Deflate, workerData.settings, block);
