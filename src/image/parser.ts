@@ -10,6 +10,7 @@ import {
   isPathComponent,
   quoted,
   type Scheme,
+  schemeOf,
   splitName,
   splitTail,
 } from "./reference.js";
@@ -227,7 +228,7 @@ export class Parser {
 
 function knownRegistry(clusterName: string, url: string): KnownRegistry {
   try {
-    return { clusterName, ...authorityOf(url) };
+    return { clusterName, authority: authorityOf(url), scheme: schemeOf(url) };
   } catch (error) {
     const { hint } = error as LadingError;
     throw new LadingError("config-invalid", `the registry URL of cluster ${quoted(clusterName)} is none`, {

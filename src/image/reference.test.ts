@@ -1,7 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isLadingError } from "../errors.js";
-import { authorityOf, isAuthority, isExplicitRemote, isImageId, quoted, splitReference } from "./reference.js";
+import {
+  authorityOf,
+  isAuthority,
+  isExplicitRemote,
+  isImageId,
+  isLoopbackHost,
+  quoted,
+  schemeOf,
+  splitReference,
+} from "./reference.js";
 
 describe("authorityOf", () => {
   it.each([
@@ -12,7 +21,8 @@ describe("authorityOf", () => {
     ["http://[::1]:5050", "[::1]:5050", "http"],
     ["http://registry", "registry", "http"],
   ])("%s", (url, authority, scheme) => {
-    expect(authorityOf(url)).toEqual({ authority, scheme });
+    expect(authorityOf(url)).toBe(authority);
+    expect(schemeOf(url)).toBe(scheme);
   });
 
   it.each([
@@ -36,6 +46,28 @@ describe("authorityOf", () => {
     } catch (error) {
       expect(isLadingError(error) && error.code).toBe("config-invalid");
     }
+  });
+});
+
+describe("isLoopbackHost", () => {
+  it.each(["localhost", "localhost:5050", "LOCALHOST", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:5050"])(
+    "%s is",
+    (host) => {
+      expect(isLoopbackHost(host)).toBe(true);
+    },
+  );
+  it.each([
+    "localhost.example",
+    "127.0.0.1.example",
+    "127.0.0.256",
+    "128.0.0.1",
+    "127.1",
+    "[::2]",
+    "xlocalhost",
+    "0.0.0.0",
+    "",
+  ])("%j is not", (host) => {
+    expect(isLoopbackHost(host)).toBe(false);
   });
 });
 

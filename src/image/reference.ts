@@ -89,20 +89,33 @@ export function looksLikeHost(component: string): boolean {
  * Host and port (only where the URL names one) of a registry's URL, in lower case.
  * @throws LadingError `config-invalid` where it is not `http(s)://host[:port]`
  */
-export function authorityOf(url: unknown): { readonly authority: string; readonly scheme: Scheme } {
+export function authorityOf(url: unknown): string {
+  return splitUrl(url).authority;
+}
+
+/** @throws LadingError `config-invalid` as {@link authorityOf} */
+export function schemeOf(url: unknown): Scheme {
+  return splitUrl(url).scheme;
+}
+
+function splitUrl(url: unknown): { readonly authority: string; readonly scheme: Scheme } {
   const match =
     typeof url === "string" && url.length <= maxReferenceLength ? /^(https?):\/\/([^/]*)\/?$/i.exec(url) : null;
   const authority = match?.[2]?.toLowerCase();
   if (!isAuthority(authority)) {
-    throw new LadingError(
-      "config-invalid",
-      "a registry URL is not of the form https://host[:port] or http://host[:port]",
-      {
-        hint: "give host and port alone: no user, path, query or fragment",
-      },
-    );
+    throw new LadingError("config-invalid", "a registry URL is not of the form https://host[:port]", {
+      hint: "give http or https, host and port alone: no user, path, query or fragment",
+    });
   }
   return { authority, scheme: match?.[1]?.toLowerCase() === "http" ? "http" : "https" };
+}
+
+/** Whether `host[:port]` is this machine by its name or literal address: the only hosts spoken to without TLS unasked. */
+export function isLoopbackHost(authority: string): boolean {
+  const host = authority.endsWith("]") ? authority : authority.replace(/:\d+$/, "");
+  return (
+    host.toLowerCase() === "localhost" || host === "[::1]" || /^127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}$/.test(host)
+  );
 }
 
 /** The text, if it is one and of a length that is worth looking at. @throws LadingError `bad-reference` */
