@@ -36,6 +36,12 @@ export const limits = {
   archiveEntries: 200_000,
   /** A PAX or GNU header in an archive. */
   archiveHeader: 1024 * 1024,
+  /** A name in an archive: Linux's PATH_MAX. */
+  archiveName: 4096,
+  /** All JSON that is kept while an image archive is read in one pass: its manifests and configs. */
+  archiveJson: 64 * 1024 * 1024,
+  /** What a compressed stream may unpack to. */
+  unpacked: 1024 ** 4,
   /** One line of an engine's JSON stream. */
   engineLine: 1024 * 1024,
   /** A credential helper's output. */

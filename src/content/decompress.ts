@@ -1,0 +1,141 @@
+import { Readable, type Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import * as zlib from "node:zlib";
+import { abortError, isLadingError, LadingError, throwIfAborted } from "../errors.js";
+import { limits } from "../oci/limits.js";
+
+export type Compression = "none" | "gzip" | "zstd";
+
+export interface DecompressOptions {
+  /**
+   * Bytes of output after which the stream is refused: what comes from outside may unpack to anything.
+   * @default 1 TiB (`limits.unpacked`)
+   */
+  readonly limit?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Bytes per piece of output: zlib's default of 16 KiB halves its speed. */
+const chunkSize = 256 * 1024;
+/** The largest zstd window: what `zstd -d` takes unless it is told otherwise. */
+const maxWindow = 128 * 1024 * 1024;
+
+/** How a stream is compressed, by its first bytes (6 are enough). xz and bzip2 are told so that they can be refused by name. */
+export function sniffCompression(bytes: Uint8Array): Compression | "xz" | "bzip2" {
+  const starts = (...magic: number[]) => magic.every((byte, index) => bytes[index] === byte);
+  if (starts(0x1f, 0x8b)) return "gzip";
+  if (starts(0x28, 0xb5, 0x2f, 0xfd)) return "zstd";
+  if (starts(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00)) return "xz";
+  return starts(0x42, 0x5a, 0x68) ? "bzip2" : "none";
+}
+
+/**
+ * Unpacks a stream: gzip of any number of members, zstd of any number of frames. Counts what comes out, not what the stream claims.
+ * Bytes after the end of a gzip member that begin no other one are ignored, as gzip does.
+ * @throws LadingError `archive-invalid` where the stream is damaged or cut, `limit-exceeded`, `cancelled`; what the source throws
+ */
+export async function* decompress(
+  source: AsyncIterable<Uint8Array>,
+  compression: Compression,
+  options: DecompressOptions = {},
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { limit = limits.unpacked, signal } = options;
+  let size = 0;
+  for await (const chunk of unpack(source, compression, signal)) {
+    throwIfAborted(signal);
+    size += chunk.byteLength;
+    if (size > limit) {
+      throw new LadingError("limit-exceeded", `the ${compression} stream unpacks to more than ${limit} bytes`);
+    }
+    if (chunk.byteLength > 0) yield chunk;
+  }
+}
+
+function unpack(
+  source: AsyncIterable<Uint8Array>,
+  compression: Compression,
+  signal: AbortSignal | undefined,
+): AsyncIterable<Uint8Array> {
+  if (compression === "none") return source;
+  if (compression === "gzip") return through(source, zlib.createGunzip({ chunkSize }), "gzip", signal);
+  const native = nativeZstd();
+  return native === null ? zstdInJavaScript(source) : through(source, native, "zstd", signal);
+}
+
+/** zlib's zstd, which Node has from 22.15 on. */
+function nativeZstd(): Transform | null {
+  const { createZstdDecompress, constants } = zlib as typeof zlib & {
+    createZstdDecompress?: (options: object) => Transform;
+  };
+  if (createZstdDecompress === undefined) return null;
+  const windowLogMax = (constants as Readonly<Record<string, number>>).ZSTD_d_windowLogMax;
+  const params = windowLogMax === undefined ? {} : { [windowLogMax]: Math.log2(maxWindow) };
+  return createZstdDecompress({ chunkSize, params });
+}
+
+async function* through(
+  source: AsyncIterable<Uint8Array>,
+  transform: Transform,
+  format: Compression,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  // The pipeline owns both ends: it ends the source when the reader leaves, and its failure is the transform's.
+  const flowing = pipeline(Readable.from(source), transform, signal === undefined ? {} : { signal });
+  const settled = flowing.catch(() => {});
+  try {
+    yield* transform;
+    await flowing;
+  } catch (error) {
+    if (signal?.aborted) throw abortError(signal);
+    throw isZlibError(error) ? damaged(format, error) : error;
+  } finally {
+    transform.destroy();
+    await settled;
+  }
+}
+
+function isZlibError(error: unknown): error is Error {
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  return typeof code === "string" && /^(Z_|ZSTD_|ERR_ZLIB|ERR_ZSTD)/.test(code);
+}
+
+function damaged(format: Compression, cause: unknown): LadingError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new LadingError("archive-invalid", `the ${format} stream is damaged or cut short: ${reason}`, {
+    hint: "fetch or make the file again",
+    cause,
+  });
+}
+
+/** For Node without zstd of its own. Its checksum is not checked: digest or diff ID are, wherever the content comes from outside. */
+async function* zstdInJavaScript(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  const { Decompress } = await import("fzstd");
+  let ready: Uint8Array[] = [];
+  const stream = new Decompress((chunk) => ready.push(chunk));
+  const push = (chunk: Uint8Array, final: boolean): Uint8Array[] => {
+    ready = [];
+    try {
+      stream.push(chunk, final);
+    } catch (cause) {
+      throw isLadingError(cause) ? cause : damaged("zstd", cause);
+    }
+    // The frame that is being read, of which the library has no public name for the window's size.
+    const window = (stream as unknown as { s: { e?: number } | number | null }).s;
+    if (typeof window === "object" && (window?.e ?? 0) > maxWindow) {
+      throw new LadingError("limit-exceeded", `the zstd stream asks for a window of more than ${maxWindow} bytes`);
+    }
+    return ready;
+  };
+  let empty = true;
+  for await (const chunk of source) {
+    // Small pieces bound what a single push may unpack at once.
+    for (let at = 0; at < chunk.byteLength; at += pieceSize) {
+      empty = false;
+      yield* push(chunk.subarray(at, at + pieceSize), false);
+    }
+  }
+  if (empty) throw damaged("zstd", new Error("it is empty"));
+  yield* push(new Uint8Array(0), true);
+}
+
+const pieceSize = 16 * 1024;
