@@ -1,0 +1,46 @@
+import { abortError, throwIfAborted } from "../errors.js";
+
+/**
+ * The same stream, which ends at once when the signal fires, even where the source does not listen to it. Whatever
+ * the source throws after that is the signal's doing.
+ * @throws LadingError `cancelled`, `timeout`
+ */
+export async function* abortable<Item>(
+  source: AsyncIterable<Item>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Item, void, undefined> {
+  if (signal === undefined) {
+    yield* source;
+    return;
+  }
+  throwIfAborted(signal);
+  const iterator = source[Symbol.asyncIterator]();
+  let interrupt = () => {};
+  const onAbort = () => interrupt();
+  signal.addEventListener("abort", onAbort);
+  let ended = false;
+  try {
+    for (;;) {
+      const next = await new Promise<IteratorResult<Item>>((resolve, reject) => {
+        interrupt = () => reject(abortError(signal));
+        if (signal.aborted) interrupt();
+        else iterator.next().then(resolve, reject);
+      });
+      if (next.done === true) {
+        ended = true;
+        return;
+      }
+      yield next.value;
+    }
+  } catch (error) {
+    throwIfAborted(signal);
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    if (!ended) {
+      const closed = Promise.resolve(iterator.return?.()).catch(() => {});
+      // A source that does not listen would keep its reader waiting here.
+      if (!signal.aborted) await closed;
+    }
+  }
+}

@@ -1,0 +1,201 @@
+import { constants } from "node:fs";
+import { join } from "node:path";
+import { ioError, LadingError, throwIfAborted } from "../errors.js";
+import type { Descriptor } from "../oci/descriptor.js";
+import { type Digest, digestAlgorithm, digestHex, isDigest } from "../oci/digest.js";
+import { type Durability, openRegular, syncDirectory } from "./durable-file.js";
+import { errnoOf, type FileSystem, ifThere, removeFile } from "./file-system.js";
+import { makeFolder, refuseLink } from "./real-folder.js";
+import type { ContentSource, ReadOptions } from "./store.js";
+import { createVerifier } from "./verify.js";
+
+export interface BlobFolderOptions {
+  readonly fs: FileSystem;
+  /** The layout's folder, which holds `blobs/`. */
+  readonly root: string;
+  readonly durability: Durability;
+  /** ms since 1970 */
+  readonly clock: () => number;
+}
+
+export interface StoredBlob {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  /** When it was written or last used, in ms since 1970; exact to {@link useGrain}. */
+  readonly used: number;
+}
+
+/** Bytes read at once. */
+const chunkSize = 1024 * 1024;
+/** Uses of a blob within this time of one another are noted once, in ms. */
+const useGrain = 10 * 60 * 1000;
+const algorithms = ["sha256", "sha512"] as const;
+
+/**
+ * `blobs/<alg>/<hex>` of an OCI layout. A symbolic link is refused wherever a folder or a blob should be.
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md#blobs
+ */
+export class BlobFolder implements ContentSource {
+  readonly #options: BlobFolderOptions;
+
+  constructor(options: BlobFolderOptions) {
+    this.#options = options;
+  }
+
+  pathOf(digest: Digest): string {
+    return join(this.#folderOf(digest), digestHex(digest));
+  }
+
+  /** Null where the blob is not there. @throws LadingError `io` where something else is in its place */
+  async stat(digest: Digest): Promise<StoredBlob | null> {
+    const { fs } = this.#options;
+    const folder = this.#folderOf(digest);
+    if (!(await refuseLink(fs, join(folder, "..")))) return null;
+    if (!(await refuseLink(fs, folder))) return null;
+    const stat = await ifThere(fs.lstat(this.pathOf(digest)));
+    if (stat === null) return null;
+    if (!stat.isFile()) throw new LadingError("io", `${this.pathOf(digest)} is not a regular file`, { digest });
+    return { digest, size: stat.size, used: Math.max(stat.mtimeMs, stat.atimeMs) };
+  }
+
+  async has({ digest, size }: Descriptor): Promise<boolean> {
+    return (await this.stat(digest))?.size === size;
+  }
+
+  /** Notes that a blob is used, so that it is not evicted soon. False where it is not there any more. */
+  async touch(blob: StoredBlob): Promise<boolean> {
+    const { fs, clock } = this.#options;
+    const now = clock();
+    if (Math.abs(now - blob.used) < useGrain) return true;
+    try {
+      const path = this.pathOf(blob.digest);
+      const { mtimeMs } = await fs.lstat(path);
+      await fs.lutimes(path, now / 1000, mtimeMs / 1000);
+      return true;
+    } catch (error) {
+      // A store that may only be read is one from which nothing is evicted.
+      return errnoOf(error) !== "ENOENT";
+    }
+  }
+
+  async *get(descriptor: Descriptor, { signal, offset = 0 }: ReadOptions = {}): AsyncGenerator<Uint8Array> {
+    const { digest, size } = descriptor;
+    throwIfAborted(signal);
+    const found = await this.stat(digest);
+    const opened = found === null ? null : await openRegular(this.#options.fs, this.pathOf(digest));
+    if (opened === null) throw new LadingError("not-found", `${digest} is not in the store`, { digest });
+    const { handle, stat } = opened;
+    const read = async (position: number): Promise<Uint8Array> => {
+      const buffer = Buffer.allocUnsafeSlow(Math.min(chunkSize, size - position));
+      const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, position);
+      return buffer.subarray(0, bytesRead);
+    };
+    let ahead: Promise<Uint8Array> | null = null;
+    try {
+      if (stat.size !== size) {
+        throw new LadingError("size-mismatch", `${digest} has ${stat.size} bytes in the store, not ${size}`, {
+          digest,
+        });
+      }
+      const verifier = offset === 0 ? createVerifier(descriptor) : null;
+      let position = offset;
+      ahead = position < size ? read(position) : null;
+      while (ahead !== null) {
+        const chunk: Uint8Array = await ahead;
+        position += chunk.byteLength;
+        // The next read runs while this chunk is hashed and sent.
+        ahead = chunk.byteLength > 0 && position < size ? read(position) : null;
+        ahead?.catch(() => {});
+        verifier?.update(chunk);
+        throwIfAborted(signal);
+        yield chunk;
+      }
+      if (position < size)
+        throw new LadingError("size-mismatch", `${digest} became shorter while it was read`, { digest });
+      verifier?.finish();
+    } catch (error) {
+      throw ioError(error, `reading ${digest} from the store`, { digest });
+    } finally {
+      await ahead?.catch(() => {});
+      await handle.close();
+    }
+  }
+
+  /**
+   * Moves a finished, flushed file to its place. What is there already stays. The bytes must have been verified,
+   * and the file be in the same file system.
+   */
+  async commit(temporary: string, { digest, size }: Descriptor): Promise<void> {
+    const { fs, durability } = this.#options;
+    const folder = this.#folderOf(digest);
+    await makeFolder(fs, join(folder, ".."));
+    await makeFolder(fs, folder);
+    if ((await this.stat(digest))?.size === size) await removeFile(fs, temporary);
+    else await fs.rename(temporary, this.pathOf(digest));
+    if (durability === "full") await syncDirectory(fs, folder);
+  }
+
+  /** False where it was not there. */
+  async remove(digest: Digest): Promise<boolean> {
+    return (await this.stat(digest)) !== null && (await removeFile(this.#options.fs, this.pathOf(digest)));
+  }
+
+  /**
+   * Removes a blob unless it was used since it was looked at. It is moved aside first: whoever uses it after that
+   * finds it gone and fetches it again, and whoever used it before has left a mark.
+   * @param aside A name in the same file system.
+   */
+  async removeUnused(blob: StoredBlob, aside: string): Promise<boolean> {
+    const { fs } = this.#options;
+    const path = this.pathOf(blob.digest);
+    if ((await ifThere(fs.rename(path, aside).then(() => true))) === null) return false;
+    const stat = await fs.lstat(aside);
+    if (Math.max(stat.mtimeMs, stat.atimeMs) > blob.used) {
+      await fs.rename(aside, path);
+      return false;
+    }
+    await removeFile(fs, aside);
+    return true;
+  }
+
+  /** Every blob. Names that are no digests, and what is no regular file, are passed over. */
+  async *list(): AsyncGenerator<StoredBlob> {
+    const { fs, root } = this.#options;
+    for (const algorithm of algorithms) {
+      for (const name of (await ifThere(fs.readdir(join(root, "blobs", algorithm)))) ?? []) {
+        const digest = `${algorithm}:${name}`;
+        if (!isDigest(digest)) continue;
+        const stat = await ifThere(fs.lstat(this.pathOf(digest)));
+        if (stat?.isFile()) yield { digest, size: stat.size, used: Math.max(stat.mtimeMs, stat.atimeMs) };
+      }
+    }
+  }
+
+  /**
+   * A blob's file as another file's content, without copying a byte: a reflink, or a hard link where the file will
+   * never be written again. False where the file system can do neither.
+   */
+  async cloneFile(from: string, to: string, { hardLink }: { readonly hardLink: boolean }): Promise<boolean> {
+    const { fs } = this.#options;
+    try {
+      await fs.copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+      return true;
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOSPC") throw error;
+      await removeFile(fs, to);
+    }
+    if (!hardLink) return false;
+    try {
+      await fs.link(from, to);
+      return true;
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOSPC") throw error;
+      return false;
+    }
+  }
+
+  #folderOf(digest: Digest): string {
+    return join(this.#options.root, "blobs", digestAlgorithm(digest));
+  }
+}

@@ -1,0 +1,41 @@
+import { LadingError } from "../errors.js";
+import type { Descriptor } from "../oci/descriptor.js";
+import type { Digest } from "../oci/digest.js";
+import { limits } from "../oci/limits.js";
+import { children, parseManifest } from "../oci/manifest.js";
+import { isManifestType } from "../oci/media-types.js";
+import type { ContentSource } from "./store.js";
+import { readVerified } from "./verify.js";
+
+/**
+ * The digests of everything that some content reaches, itself included. What an index names and the source does not
+ * hold reaches nothing further: a layout may hold one platform of several.
+ * @throws LadingError `unsupported` for a root that is no manifest: nobody knows what it needs; what reading throws
+ */
+export async function reachable(
+  source: ContentSource,
+  roots: AsyncIterable<Descriptor> | Iterable<Descriptor>,
+  signal?: AbortSignal,
+): Promise<ReadonlySet<Digest>> {
+  const seen = new Set<Digest>();
+  // Apart from `seen`: the same bytes may be named as a layer before they are named as a manifest.
+  const read = new Set<Digest>();
+  const visit = async (descriptor: Descriptor): Promise<void> => {
+    seen.add(descriptor.digest);
+    if (!isManifestType(descriptor.mediaType) || read.has(descriptor.digest)) return;
+    read.add(descriptor.digest);
+    if (!(await source.has(descriptor, { signal }))) return;
+    const bytes = await readVerified(source, descriptor, { limit: limits.manifest, signal });
+    for (const child of children(parseManifest(bytes, descriptor.mediaType))) await visit(child);
+  };
+  for await (const root of roots) {
+    if (!isManifestType(root.mediaType)) {
+      throw new LadingError("unsupported", `${root.mediaType} in index.json is no type that Lading knows`, {
+        digest: root.digest,
+        hint: "remove the entry with the tool that wrote it",
+      });
+    }
+    await visit(root);
+  }
+  return seen;
+}
