@@ -6,6 +6,9 @@ import { describe, expect, it } from "vitest";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
+const ends = ["engines", "registry", "content", "config", "image", "oci"];
+const sdk = ["images", "local-images", "operations", ...ends];
+
 /** What each room may import, beside itself and `errors`. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   errors: [],
@@ -17,25 +20,14 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   engines: ["content", "image", "oci"],
   // Type names of the wire, for a registry that is given as a value: docs/decisions/0001.
   config: ["image", "oci"],
-  operations: ["engines", "registry", "content", "config", "image", "oci"],
-  images: ["operations", "engines", "registry", "content", "config", "image", "oci"],
-  client: ["images", "operations", "engines", "registry", "content", "config", "image", "oci"],
+  operations: ends,
+  images: ["operations", ...ends],
+  "local-images": ["operations", ...ends],
+  client: sdk,
   relay: ["server", "registry", "content", "image", "oci"],
   // The public list of names.
-  index: ["client", "images", "operations", "engines", "registry", "content", "config", "image", "oci"],
-  cli: [
-    "index",
-    "client",
-    "images",
-    "operations",
-    "engines",
-    "registry",
-    "content",
-    "config",
-    "image",
-    "oci",
-    "server",
-  ],
+  index: ["client", ...sdk],
+  cli: ["index", "client", ...sdk, "server"],
 };
 
 /** Rooms that may be reached by `import()` (and for their types) alone, so that they are loaded only when they are needed. */
