@@ -1,0 +1,33 @@
+import type { WireResponse } from "../oci/wire.js";
+import type { Access } from "./credential.js";
+import type { UrlRole } from "./url-gate.js";
+
+/** The content of a request: bytes, or a function that opens the same stream each time it is called. */
+export type CallBody = Uint8Array | (() => AsyncIterable<Uint8Array>);
+
+/** One request on its way down the transport stack. */
+export interface Call {
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
+  readonly url: URL;
+  /** Who named the URL: it decides what the gate lets through. */
+  readonly role: UrlRole;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: CallBody | null | undefined;
+  /** Null for requests that never carry credentials. */
+  readonly access: Access | null;
+  /** False for requests whose repetition the caller decides itself. @default true */
+  readonly retry?: boolean | undefined;
+  /** Asked before a repetition: an answer means that the lost request has done its work. */
+  readonly confirm?: (() => Promise<Answer | null>) | undefined;
+  /** How long the answer may take once the request is sent, in ms. @default the idle timeout */
+  readonly patience?: number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface Answer extends WireResponse {
+  /** Where it came from in the end, after redirects. */
+  readonly url: URL;
+}
+
+export type Send = (call: Call) => Promise<Answer>;

@@ -1,0 +1,207 @@
+import { LadingError } from "../errors.js";
+import type { Descriptor } from "../oci/descriptor.js";
+import { type Digest, digestAlgorithm, digestOf, isDigest } from "../oci/digest.js";
+import { limits } from "../oci/limits.js";
+import { parseManifest, type RawManifest, sniffManifestType } from "../oci/manifest.js";
+import { isManifestType, manifestMediaTypes, mediaTypes } from "../oci/media-types.js";
+import { discard, emptyBody } from "./body.js";
+import type { Answer } from "./call.js";
+import type { Endpoint } from "./endpoint.js";
+
+interface SignalOption {
+  readonly signal?: AbortSignal | undefined;
+}
+
+const accept = manifestMediaTypes.join(", ");
+const tagForm = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+
+/** A tag or digest as it may stand in a URL. @throws LadingError `bad-reference` */
+export function checkReference(reference: string): string {
+  if (isDigest(reference) || tagForm.test(reference)) return reference;
+  throw new LadingError("bad-reference", `${JSON.stringify(reference.slice(0, 140))} is neither a tag nor a digest`);
+}
+
+function contentType(answer: Answer): string {
+  return (answer.headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+}
+
+/**
+ * What a reference points at, by HEAD; null where the registry has it not. Registries that tell too little are
+ * asked for the whole, which is then hashed.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#checking-if-content-exists-in-the-registry
+ */
+export async function headManifest(
+  endpoint: Endpoint,
+  reference: string,
+  options: SignalOption = {},
+): Promise<Descriptor | null> {
+  const answer = await endpoint.send({
+    method: "HEAD",
+    url: endpoint.url(`manifests/${checkReference(reference)}`),
+    actions: endpoint.readActions,
+    headers: { accept },
+    expect: [200, 404, 405, 501],
+    doing: `looking up ${reference}`,
+    signal: options.signal,
+  });
+  await discard(answer);
+  if (answer.status === 404) return null;
+  const mediaType = contentType(answer);
+  const size = Number(answer.headers["content-length"] ?? "");
+  const told = answer.headers["docker-content-digest"];
+  const digest = isDigest(reference) ? reference : told;
+  if (
+    isDigest(reference) &&
+    isDigest(told) &&
+    digestAlgorithm(told) === digestAlgorithm(reference) &&
+    told !== reference
+  ) {
+    throw new LadingError("digest-mismatch", `${endpoint.authority} offers ${told} for ${reference}`, {
+      side: endpoint.side,
+      digest: reference,
+    });
+  }
+  if (
+    answer.status === 200 &&
+    isDigest(digest) &&
+    isManifestType(mediaType) &&
+    Number.isSafeInteger(size) &&
+    size > 0
+  ) {
+    return { mediaType, digest, size };
+  }
+  try {
+    return (await readManifest(endpoint, reference, options)).descriptor;
+  } catch (error) {
+    if (error instanceof LadingError && error.code === "not-found") return null;
+    throw error;
+  }
+}
+
+/** A manifest's bytes under the type that came with them, its digest made sure of. */
+export async function readManifestBytes(
+  endpoint: Endpoint,
+  reference: string,
+  options: SignalOption = {},
+): Promise<{ readonly descriptor: Descriptor; readonly bytes: Uint8Array }> {
+  const wanted = isDigest(reference) ? reference : undefined;
+  const { answer, bytes } = await endpoint.read(
+    {
+      method: "GET",
+      url: endpoint.url(`manifests/${checkReference(reference)}`),
+      actions: endpoint.readActions,
+      headers: { accept },
+      expect: [200],
+      doing: `reading the manifest ${reference}`,
+      digest: wanted,
+      signal: options.signal,
+    },
+    limits.manifest,
+  );
+  const digest = verifiedDigest(bytes, wanted, answer.headers["docker-content-digest"]);
+  if (digest === null) {
+    throw new LadingError("digest-mismatch", `${endpoint.authority} sent another manifest than ${reference}`, {
+      side: endpoint.side,
+      digest: wanted,
+    });
+  }
+  return { descriptor: { mediaType: manifestType(answer, bytes), digest, size: bytes.length }, bytes };
+}
+
+/** The digest of a manifest: that which was asked for, else the registry's where it is true, else our own. */
+function verifiedDigest(bytes: Uint8Array, wanted: Digest | undefined, told: string | undefined): Digest | null {
+  if (wanted !== undefined) return digestOf(bytes, digestAlgorithm(wanted)) === wanted ? wanted : null;
+  if (isDigest(told) && digestOf(bytes, digestAlgorithm(told)) === told) return told;
+  return digestOf(bytes);
+}
+
+/** The type is the header's; some registries have only a general one, and then the content tells. */
+function manifestType(answer: Answer, bytes: Uint8Array): string {
+  const type = contentType(answer);
+  if (!["", "application/json", "text/plain", mediaTypes.octetStream].includes(type)) return type;
+  try {
+    return sniffManifestType(JSON.parse(Buffer.from(bytes).toString("utf8"))) ?? type;
+  } catch {
+    return type;
+  }
+}
+
+/**
+ * A manifest with its meaning, verified where the reference is a digest.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
+ * @throws LadingError `not-found`, `digest-mismatch`, `manifest-invalid`, `unsupported`, …
+ */
+export async function readManifest(
+  endpoint: Endpoint,
+  reference: string,
+  options: SignalOption = {},
+): Promise<RawManifest> {
+  const { descriptor, bytes } = await readManifestBytes(endpoint, reference, options);
+  try {
+    return { descriptor, bytes, manifest: parseManifest(bytes, descriptor.mediaType) };
+  } catch (error) {
+    throw endpoint.sided(error, descriptor.digest);
+  }
+}
+
+/**
+ * Puts a manifest under a tag or its digest. Where the answer is lost, the registry is asked before it is sent again.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests
+ */
+export async function writeManifest(
+  endpoint: Endpoint,
+  bytes: Uint8Array,
+  mediaType: string,
+  reference: string,
+  options: SignalOption = {},
+): Promise<Descriptor> {
+  const digest = isDigest(reference) ? reference : digestOf(bytes);
+  const url = endpoint.url(`manifests/${checkReference(reference)}`);
+  const answer = await endpoint.sendOnly({
+    method: "PUT",
+    url,
+    actions: ["pull", "push"],
+    headers: { "content-type": mediaType, "content-length": String(bytes.length) },
+    body: bytes,
+    expect: [200, 201, 202, 204],
+    doing: `writing the manifest ${reference}`,
+    digest,
+    confirm: async () => {
+      const there = await headManifest(endpoint, reference, options);
+      return there?.digest === digest ? { status: 201, headers: {}, body: emptyBody, url } : null;
+    },
+    signal: options.signal,
+  });
+  const stored = answer.headers["docker-content-digest"];
+  if (isDigest(stored) && digestAlgorithm(stored) === digestAlgorithm(digest) && stored !== digest) {
+    throw new LadingError("digest-mismatch", `${endpoint.authority} stored ${stored} instead of ${digest}`, {
+      side: endpoint.side,
+      digest,
+    });
+  }
+  return { mediaType, digest, size: bytes.length };
+}
+
+/**
+ * Deletes a manifest by digest (and all tags of it), or a tag alone.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#content-management
+ * @throws LadingError `not-found`, `unsupported` where the registry does not do this
+ */
+export async function deleteManifest(endpoint: Endpoint, reference: string, options: SignalOption = {}): Promise<void> {
+  const answer = await endpoint.send({
+    method: "DELETE",
+    url: endpoint.url(`manifests/${checkReference(reference)}`),
+    actions: ["delete", "pull", "push"],
+    // Registries that delete by digest alone call a tag an invalid digest.
+    expect: isDigest(reference) ? [200, 202, 204] : [200, 202, 204, 400],
+    doing: `deleting ${reference}`,
+    digest: isDigest(reference) ? reference : undefined,
+    signal: options.signal,
+  });
+  await discard(answer);
+  if (answer.status !== 400) return;
+  throw new LadingError("unsupported", `${endpoint.authority} cannot delete a tag alone`, {
+    side: endpoint.side,
+    status: answer.status,
+  });
+}

@@ -1,0 +1,203 @@
+import { type ErrorCode, isLadingError, LadingError, type LadingErrorDetails } from "../errors.js";
+import type { RegistryErrorEntry } from "../oci/error-codes.js";
+import { limits } from "../oci/limits.js";
+import { readStart } from "./body.js";
+import type { Answer, Call } from "./call.js";
+
+/** Query values that are no secrets; all others of a URL are left out of messages and logs. */
+const openParameters: ReadonlySet<string> = new Set([
+  "artifactType",
+  "digest",
+  "from",
+  "last",
+  "mount",
+  "n",
+  "scope",
+  "service",
+]);
+
+/** A URL as people may see it: without user, fragment and the values of unknown query parameters. */
+export function redactedUrl(url: URL): string {
+  const query = [...url.searchParams].map(([name, value]) => `${name}=${openParameters.has(name) ? value : "***"}`);
+  return safeText(`${url.origin}${url.pathname}${query.length === 0 ? "" : `?${query.join("&")}`}`);
+}
+
+/** A stranger's text for people: control and direction characters become visible escapes, the length is bounded. */
+export function safeText(text: string): string {
+  return text
+    .slice(0, limits.errorText)
+    .replace(
+      /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+      (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    );
+}
+
+/**
+ * The entries of an error body.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
+ */
+function parseEntries(bytes: Uint8Array): readonly RegistryErrorEntry[] {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    const errors = typeof value === "object" && value !== null && "errors" in value ? value.errors : null;
+    if (!Array.isArray(errors)) return [];
+    return errors.flatMap((entry: unknown) => {
+      if (typeof entry !== "object" || entry === null) return [];
+      const { code, message, detail } = entry as Record<string, unknown>;
+      if (typeof code !== "string") return [];
+      return [{ code, message: typeof message === "string" ? message : "", detail }];
+    });
+  } catch {
+    return [];
+  }
+}
+
+/** What a registry answered, as the cause of the error that is thrown for it. */
+export class RegistryAnswer extends Error {
+  override readonly name = "RegistryAnswer";
+  readonly method: string;
+  /** Redacted. */
+  readonly url: string;
+  readonly status: number;
+  readonly errors: readonly RegistryErrorEntry[];
+
+  constructor(call: Pick<Call, "method">, answer: Answer, errors: readonly RegistryErrorEntry[]) {
+    const url = redactedUrl(answer.url);
+    super(`${call.method} ${url}: ${answer.status}`);
+    this.method = call.method;
+    this.url = url;
+    this.status = answer.status;
+    this.errors = errors;
+  }
+}
+
+const codesByEntry: Readonly<Record<string, ErrorCode>> = {
+  UNSUPPORTED: "unsupported",
+  DIGEST_INVALID: "digest-mismatch",
+  SIZE_INVALID: "size-mismatch",
+  MANIFEST_INVALID: "manifest-invalid",
+  MANIFEST_UNVERIFIED: "manifest-invalid",
+  MANIFEST_BLOB_UNKNOWN: "manifest-invalid",
+  NAME_INVALID: "bad-reference",
+  TAG_INVALID: "bad-reference",
+  TOOMANYREQUESTS: "rate-limited",
+  DENIED: "denied",
+  UNAUTHORIZED: "unauthorized",
+  NAME_UNKNOWN: "not-found",
+  MANIFEST_UNKNOWN: "not-found",
+  BLOB_UNKNOWN: "not-found",
+  BLOB_UPLOAD_UNKNOWN: "not-found",
+};
+
+const codesByStatus: Readonly<Record<number, ErrorCode>> = {
+  401: "unauthorized",
+  402: "denied",
+  403: "denied",
+  404: "not-found",
+  405: "unsupported",
+  408: "unreachable",
+  409: "conflict",
+  412: "conflict",
+  413: "limit-exceeded",
+  415: "unsupported",
+  416: "size-mismatch",
+  423: "conflict",
+  429: "rate-limited",
+  451: "denied",
+  499: "unreachable",
+  501: "unsupported",
+  507: "no-space",
+};
+
+function codeOf(status: number, entries: readonly RegistryErrorEntry[]): ErrorCode {
+  const byStatus = codesByStatus[status];
+  // An UNSUPPORTED entry explains a 4xx better than its number does; else the number is the firmer ground.
+  if (status < 500 && entries.some(({ code }) => code === "UNSUPPORTED")) return "unsupported";
+  if (byStatus !== undefined) return byStatus;
+  if (status >= 500) return "unreachable";
+  for (const { code } of entries) {
+    const byEntry = codesByEntry[code];
+    if (byEntry !== undefined) return byEntry;
+  }
+  return "unsupported";
+}
+
+function hintOf(code: ErrorCode, host: string): string | null {
+  switch (code) {
+    case "unauthorized":
+      return `lading login ${host}`;
+    case "denied":
+      return `check that the account used for ${host} may do this (lading doctor shows where it comes from)`;
+    case "rate-limited":
+      return `wait a while, or log in for a larger allowance: lading login ${host}`;
+    case "unreachable":
+      return `try again later; lading doctor checks whether ${host} answers`;
+    default:
+      return null;
+  }
+}
+
+/**
+ * The error for an answer that is none of those that were expected. Reads what the body says, up to a limit.
+ * @param doing What failed, as the beginning of a sentence: `reading the manifest v1`.
+ * @param host The registry as people know it.
+ */
+export async function registryError(
+  call: Pick<Call, "method">,
+  answer: Answer,
+  doing: string,
+  host: string,
+  details: LadingErrorDetails = {},
+): Promise<LadingError> {
+  const entries = parseEntries(await readStart(answer, limits.errorBody));
+  const code = codeOf(answer.status, entries);
+  const said = entries.map((entry) => [entry.code, entry.message].filter((part) => part !== "").join(": ")).join("; ");
+  const wait = answer.status === 429 && answer.headers["retry-after"] !== undefined;
+  const message = [
+    `${doing} failed: ${host} answered ${answer.status}`,
+    ...(said === "" ? [] : [safeText(said)]),
+    ...(wait ? [`try again after ${safeText(answer.headers["retry-after"] ?? "")}`] : []),
+  ].join(", ");
+  return new LadingError(code, message, {
+    hint: hintOf(code, host),
+    ...details,
+    status: answer.status,
+    cause: new RegistryAnswer(call, answer, entries),
+  });
+}
+
+/** Errors of node:tls and OpenSSL, all of which mean that nobody vouches for the other side. */
+const tlsError =
+  /^(ERR_TLS_|ERR_SSL_|CERT_|EPROTO$|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)/;
+
+/** The code of a system error, also of the bundle that node gives where it tried several addresses. */
+export function systemCode(error: unknown): string | null {
+  if (typeof error !== "object" || error === null) return null;
+  if ("code" in error && typeof error.code === "string") return error.code;
+  return error instanceof AggregateError ? systemCode(error.errors[0]) : null;
+}
+
+/** The error for an exchange that came to no answer. */
+export function networkError(error: unknown, url: URL, details: LadingErrorDetails = {}): LadingError {
+  if (isLadingError(error)) return error;
+  const code = systemCode(error);
+  const reason = safeText(error instanceof Error && error.message !== "" ? error.message : (code ?? String(error)));
+  if (code !== null && tlsError.test(code)) {
+    return new LadingError("tls", `the TLS connection to ${url.host} failed: ${reason}`, {
+      hint: `name its certificate authority with --ca-file FILE, or trust it unseen with --insecure ${url.host}`,
+      ...details,
+      cause: error,
+    });
+  }
+  const meaning: Readonly<Record<string, string>> = {
+    ENOTFOUND: "its name is not known",
+    EAI_AGAIN: "its name could not be looked up",
+    ECONNREFUSED: "nothing listens there",
+    ETIMEDOUT: "it did not answer in time",
+  };
+  return new LadingError("unreachable", `${url.host} could not be reached: ${meaning[code ?? ""] ?? reason}`, {
+    hint: `check the name, the network and the proxy; lading doctor checks whether ${url.host} answers`,
+    ...details,
+    cause: error,
+  });
+}

@@ -1,0 +1,62 @@
+import type { WireHandler } from "../oci/wire.js";
+import { Authenticator, auth } from "./auth.js";
+import type { Send } from "./call.js";
+import type { Clock } from "./clock.js";
+import { HttpDispatch } from "./dispatch.js";
+import { closedError, inProcessDispatch } from "./in-process.js";
+import { log } from "./log.js";
+import type { Environment } from "./proxy.js";
+import { redirect } from "./redirect.js";
+import { HostPauses, retry } from "./retry.js";
+import { type GateRules, gate } from "./url-gate.js";
+
+export interface TransportOptions {
+  readonly authority: string;
+  readonly rules: GateRules;
+  readonly handler?: WireHandler | undefined;
+  readonly ca?: string | undefined;
+  readonly perHost: number;
+  readonly env: Environment;
+  readonly idleTimeout: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly onWarning: (text: string) => void;
+  readonly onDebug: ((text: string) => void) | null;
+}
+
+export interface Transport {
+  readonly send: Send;
+  /** Ends connections and requests at once. */
+  close(): void;
+}
+
+/** The stack that every request goes down: one policy per file, their order in one line. */
+export function createTransport(options: TransportOptions): Transport {
+  const { authority, rules, handler, clock, random, onWarning, onDebug } = options;
+  const closing = new AbortController();
+  const http = new HttpDispatch({
+    perHost: options.perHost,
+    insecureHosts: [...rules.insecureHosts, ...(rules.insecure ? [rules.registry.host] : [])],
+    ca: options.ca,
+    env: options.env,
+    idleTimeout: options.idleTimeout,
+  });
+  const inProcess = handler === undefined ? null : inProcessDispatch(handler, closing.signal);
+  const dispatch: Send = (call) =>
+    inProcess !== null && call.url.origin === rules.registry.origin ? inProcess(call) : http.send(call);
+
+  const retrying = { clock, random, pauses: new HostPauses(clock) };
+  const tokenSend = log(retry(gate(dispatch, rules), retrying), onDebug, onWarning, clock);
+  const authenticator = new Authenticator({ authority, rules, tokenSend, clock, onWarning });
+  const stack = log(retry(auth(redirect(gate(dispatch, rules)), authenticator), retrying), onDebug, onWarning, clock);
+  return {
+    send: async (call) => {
+      if (closing.signal.aborted) throw closedError();
+      return await stack(call);
+    },
+    close: () => {
+      closing.abort();
+      http.close();
+    },
+  };
+}
