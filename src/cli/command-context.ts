@@ -1,0 +1,63 @@
+import type { Client, OpenClientOptions } from "../client.js";
+import type { GlobalFlags } from "./global-flags.js";
+import { timeLimit } from "./global-flags.js";
+import type { Io } from "./io.js";
+import type { Reporter } from "./progress/reporter.js";
+
+export type OpenClient = (options: OpenClientOptions) => Promise<Client>;
+
+/** What a verb works with. The client is opened by the first verb that asks for it. */
+export class CommandContext {
+  readonly io: Io;
+  readonly flags: GlobalFlags;
+  readonly reporter: Reporter;
+  /** Fires on Ctrl-C, SIGTERM, and when `--timeout` is over. */
+  readonly signal: AbortSignal;
+  readonly #openClient: OpenClient;
+  #client: Promise<Client> | null = null;
+
+  /** @throws LadingError `usage`, `config-invalid` for a bad time limit */
+  constructor(io: Io, flags: GlobalFlags, reporter: Reporter, openClient: OpenClient) {
+    this.io = io;
+    this.flags = flags;
+    this.reporter = reporter;
+    this.#openClient = openClient;
+    const limit = timeLimit(flags, io.env);
+    this.signal = limit === null ? io.interrupted : AbortSignal.any([io.interrupted, AbortSignal.timeout(limit)]);
+  }
+
+  /** The options that flags give; the environment and the file are read by `openClient`. */
+  get clientOptions(): OpenClientOptions {
+    const { engine, store, config, cluster, owner, org, platform, insecure, caFile } = this.flags;
+    return {
+      env: this.io.env,
+      ...(engine === undefined ? {} : { engine }),
+      ...(store === undefined ? {} : { storePath: store }),
+      ...(config === undefined ? {} : { configPath: config }),
+      ...(cluster === undefined ? {} : { cluster }),
+      ...(owner === undefined ? {} : { owner }),
+      ...(org === undefined ? {} : { org }),
+      ...(platform === undefined ? {} : { platform }),
+      ...(insecure === undefined ? {} : { insecure }),
+      ...(caFile === undefined ? {} : { ca: caFile }),
+      onWarning: (text) => this.reporter.warning(text),
+      ...(this.flags.debug === true ? { onDebug: (text: string) => this.reporter.debug(text) } : {}),
+    };
+  }
+
+  client(): Promise<Client> {
+    this.#client ??= this.#openClient(this.clientOptions);
+    return this.#client;
+  }
+
+  /** Names the engine where it is not Docker, so that nobody looks for the image in the wrong place. */
+  async noteEngine(client: Client): Promise<void> {
+    const { kind, reason } = await client.local.detect({ signal: this.signal });
+    if (kind !== "docker") this.reporter.note(`engine: ${kind} (${reason})`);
+  }
+
+  async close(): Promise<void> {
+    const client = await this.#client?.catch(() => null);
+    await client?.close();
+  }
+}

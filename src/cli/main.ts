@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+import module from "node:module";
+import { Interruption, type Io, type OutputStream } from "./io.js";
+
+/** Ctrl-C and its relatives: the first one asks, the second one ends. */
+function onSignals(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      if (controller.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
+      controller.abort(new Interruption(signal));
+    });
+  }
+  return controller.signal;
+}
+
+function flush(stream: OutputStream): Promise<void> {
+  const target = stream === process.stdout ? process.stdout : process.stderr;
+  return new Promise((resolve) => {
+    target.write("", () => resolve());
+  });
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [first] = argv;
+  if (argv.length === 1 && (first === "--version" || first === "-V")) {
+    // Nothing is loaded for this one, not even the parser of the command line.
+    const { packageVersion } = await import("./version.js");
+    process.stdout.write(`${packageVersion()}\n`);
+    return 0;
+  }
+  // Node 22 and later keep the compiled code of what is loaded from here on.
+  module.enableCompileCache?.();
+  const io: Io = {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    interrupted: onSignals(),
+    flush,
+  };
+  const { run } = await import("./run.js");
+  return await run(argv, io);
+}
+
+// A reader that has seen enough (`lading ls | head -1`) is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === "EPIPE" ? 0 : 74);
+});
+// Nobody listens to what goes wrong beside the result: the result still counts.
+process.stderr.on("error", () => undefined);
+
+const code = await main(process.argv.slice(2));
+await flush(process.stdout);
+await flush(process.stderr);
+process.exit(code);
