@@ -1,0 +1,209 @@
+import { LadingError, throwIfAborted } from "../errors.js";
+import { limits } from "../oci/limits.js";
+import {
+  applyOverrides,
+  formatTarHeader,
+  invalidArchive,
+  padding,
+  parsePax,
+  parseTarBlock,
+  type TarBlock,
+  type TarEntryInput,
+  type TarHeader,
+  type TarOverrides,
+  tarBlock,
+} from "./tar-header.js";
+
+/** An entry that is being read. Its body is there until the next entry is asked for; what was not read of it is skipped. */
+export interface TarEntry extends TarHeader {
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+export interface ReadTarOptions {
+  /** @default `limits.archiveEntries` */
+  readonly maxEntries?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An entry to be written. */
+export interface TarInput extends TarEntryInput {
+  /** Exactly `size` bytes. */
+  readonly body?: AsyncIterable<Uint8Array> | Uint8Array;
+}
+
+/**
+ * Reads a tar (ustar, PAX, GNU, and what was before) as a stream, without copying bodies. Nothing is unpacked: names are only data.
+ * Strict, since a cut archive must not pass for a whole one: the end marker has to be there, and nothing but zeros after it.
+ * (Our own rather than a library's: names stay bytes, headers are bounded, and bodies pass at the speed of the source.)
+ * @throws LadingError `archive-invalid`, `limit-exceeded`, `cancelled`; what the source throws
+ */
+export async function* readTar(
+  source: AsyncIterable<Uint8Array>,
+  options: ReadTarOptions = {},
+): AsyncGenerator<TarEntry, void, undefined> {
+  const { maxEntries = limits.archiveEntries, signal } = options;
+  const reader = new BlockReader(source, signal);
+  let overrides: TarOverrides = {};
+  try {
+    for (let entries = 0; ; ) {
+      const block = await reader.take(tarBlock);
+      if (isZero(block)) return await readEnd(reader);
+      const parsed = parseTarBlock(block);
+      if (parsed.extension !== null) {
+        overrides = { ...overrides, ...(await readExtension(reader, parsed)) };
+        continue;
+      }
+      if (++entries > maxEntries) {
+        throw new LadingError("limit-exceeded", `the archive has more than ${maxEntries} entries`);
+      }
+      const header = applyOverrides(parsed, overrides);
+      overrides = {};
+      reader.open(header.size);
+      yield { ...header, body: reader.body() };
+      await reader.skip(reader.left + padding(header.size));
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+async function readExtension(reader: BlockReader, block: TarBlock): Promise<TarOverrides> {
+  if (block.size > limits.archiveHeader) {
+    throw new LadingError("limit-exceeded", `a header of the archive has more than ${limits.archiveHeader} bytes`);
+  }
+  const body = await reader.take(block.size);
+  await reader.skip(padding(block.size));
+  if (block.extension === "pax") return parsePax(body);
+  if (block.extension === "global") {
+    // Comments, as git writes them. Programs differ in what a global name or size means: none is taken.
+    const { path, linkPath, size } = parsePax(body);
+    if (path ?? linkPath ?? size) throw invalidArchive("a global PAX header sets names or sizes");
+    return {};
+  }
+  const end = body.indexOf(0);
+  const name = end < 0 ? body : body.subarray(0, end);
+  return block.extension === "long-name" ? { path: name } : { linkPath: name };
+}
+
+/** After the first zero block: a second one, or the end at once (some programs write only one), then zeros alone. */
+async function readEnd(reader: BlockReader): Promise<void> {
+  for (let seen = 0; ; ) {
+    const chunk = await reader.chunk(Number.MAX_SAFE_INTEGER);
+    if (chunk === null) return;
+    if (!isZero(chunk)) throw invalidArchive("the archive goes on after its end");
+    seen += chunk.byteLength;
+    if (seen > maxTrailer) throw new LadingError("limit-exceeded", "the archive's end marker does not end");
+  }
+}
+
+const maxTrailer = 64 * 1024 * 1024;
+
+function isZero(bytes: Uint8Array): boolean {
+  for (const byte of bytes) if (byte !== 0) return false;
+  return true;
+}
+
+/** Takes exact pieces from a stream of chunks of any size. */
+class BlockReader {
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  readonly #signal: AbortSignal | undefined;
+  #chunk: Uint8Array = new Uint8Array(0);
+  #ended = false;
+  /** Which body is open: one that belongs to an earlier entry reads nothing any more. */
+  #entry = 0;
+  /** Bytes of the open body that were not read yet. */
+  left = 0;
+
+  constructor(source: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined) {
+    this.#iterator = source[Symbol.asyncIterator]();
+    this.#signal = signal;
+  }
+
+  /** At most `max` bytes, as many as there are at hand; null at the end. */
+  async chunk(max: number): Promise<Uint8Array | null> {
+    while (this.#chunk.byteLength === 0) {
+      throwIfAborted(this.#signal);
+      if (this.#ended) return null;
+      const next = await this.#iterator.next();
+      if (next.done === true) this.#ended = true;
+      else this.#chunk = next.value;
+    }
+    const part = this.#chunk.subarray(0, max);
+    this.#chunk = this.#chunk.subarray(part.byteLength);
+    return part;
+  }
+
+  async take(size: number): Promise<Buffer> {
+    const parts: Uint8Array[] = [];
+    for (let missing = size; missing > 0; ) {
+      const part = await this.#expect(missing);
+      missing -= part.byteLength;
+      parts.push(part);
+    }
+    const [only] = parts;
+    if (parts.length !== 1 || only === undefined) return Buffer.concat(parts);
+    return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
+  }
+
+  async skip(size: number): Promise<void> {
+    for (let missing = size; missing > 0; ) missing -= (await this.#expect(missing)).byteLength;
+  }
+
+  open(size: number): void {
+    this.#entry++;
+    this.left = size;
+  }
+
+  body(): AsyncIterable<Uint8Array> {
+    return this.#read(this.#entry);
+  }
+
+  async *#read(entry: number): AsyncGenerator<Uint8Array, void, undefined> {
+    while (entry === this.#entry && this.left > 0) {
+      const part = await this.#expect(this.left);
+      this.left -= part.byteLength;
+      yield part;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#entry++;
+    this.left = 0;
+    if (!this.#ended) await this.#iterator.return?.();
+  }
+
+  async #expect(max: number): Promise<Uint8Array> {
+    const part = await this.chunk(max);
+    if (part === null) {
+      throw new LadingError("archive-invalid", "the archive ends in the middle: it was cut short", {
+        hint: "fetch or make the file again",
+      });
+    }
+    return part;
+  }
+}
+
+/**
+ * Writes a tar. The same entries give the same bytes: owner, times and modes are those given, else fixed ones.
+ * @throws LadingError `size-mismatch` where a body is not as long as its size says; what a body throws
+ */
+export async function* writeTar(
+  entries: AsyncIterable<TarInput> | Iterable<TarInput>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const entry of entries) {
+    yield formatTarHeader(entry);
+    const { size = 0, body } = entry;
+    let written = 0;
+    for await (const chunk of body instanceof Uint8Array ? [body] : (body ?? [])) {
+      written += chunk.byteLength;
+      if (written > size) break;
+      yield chunk;
+    }
+    if (written !== size) {
+      const name = typeof entry.name === "string" ? entry.name : Buffer.from(entry.name).toString();
+      throw new LadingError("size-mismatch", `${name} does not have the ${size} bytes that it had a moment ago`);
+    }
+    if (padding(size) > 0) yield Buffer.alloc(padding(size));
+  }
+  yield Buffer.alloc(2 * tarBlock);
+}
