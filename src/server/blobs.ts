@@ -1,0 +1,82 @@
+import { type Digest, digestHex } from "../oci/digest.js";
+import { mediaTypes } from "../oci/media-types.js";
+import type { WireResponse } from "../oci/wire.js";
+import type { Context, Exchange } from "./context.js";
+import { Fault } from "./fault.js";
+import { parseRange } from "./range.js";
+import { reply, replyStream } from "./reply.js";
+import type { Route } from "./route.js";
+import { encodeRecord, folders, type Storage } from "./storage/storage.js";
+
+type BlobRoute = Extract<Route, { endpoint: "blob" | "referrers" }>;
+
+/** A repository may read a blob only through its own link, wherever else the blob is known (CVE-2024-39897). */
+export async function isLinked(storage: Storage, repository: string, digest: Digest): Promise<boolean> {
+  return (await storage.get(folders.links(repository, digest), digestHex(digest))) !== null;
+}
+
+/** Gives a repository a blob that is in the storage. */
+export async function linkBlob(
+  storage: Storage,
+  repository: string,
+  digest: Digest,
+  size: number,
+  now: number,
+): Promise<void> {
+  if (await isLinked(storage, repository, digest)) return;
+  const record = encodeRecord({ size, linked: new Date(now).toISOString() });
+  await storage.put(folders.links(repository, digest), digestHex(digest), record);
+}
+
+export function blobUnknown(): Fault {
+  return new Fault(404, "BLOB_UNKNOWN", "the repository has no such blob");
+}
+
+/** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-blobs */
+export async function getBlob(
+  { repository, digest, method }: BlobRoute,
+  { request }: Exchange,
+  { storage }: Context,
+): Promise<WireResponse> {
+  const size = (await isLinked(storage, repository, digest)) ? await storage.blobSize(digest) : null;
+  if (size === null) throw blobUnknown();
+  const etag = `"${digest}"`;
+  const headers = {
+    "docker-content-digest": digest,
+    "accept-ranges": "bytes",
+    etag,
+    "cache-control": "private, max-age=31536000, immutable",
+  };
+  if (request.headers["if-none-match"] === etag) return reply(304, headers);
+  const content = { ...headers, "content-type": mediaTypes.octetStream, "content-disposition": "attachment" };
+  if (method === "HEAD") return reply(200, { ...content, "content-length": String(size) });
+  const ifRange = request.headers["if-range"];
+  const range = parseRange(ifRange === undefined || ifRange === etag ? request.headers.range : undefined, size);
+  if (range.kind === "unsatisfiable") {
+    throw new Fault(416, "SIZE_INVALID", "the blob has no such range", {
+      headers: { "content-range": `bytes */${size}` },
+    });
+  }
+  if (range.kind === "whole") {
+    return replyStream(200, { ...content, "content-length": String(size) }, storage.blobBytes(digest, 0, size - 1));
+  }
+  const { start, end } = range;
+  return replyStream(
+    206,
+    { ...content, "content-length": String(end - start + 1), "content-range": `bytes ${start}-${end}/${size}` },
+    storage.blobBytes(digest, start, end),
+  );
+}
+
+/** Takes the blob from this repository; others keep it, and the bytes stay until they are collected. */
+export async function deleteBlob(
+  { repository, digest }: BlobRoute,
+  { request }: Exchange,
+  { storage }: Context,
+): Promise<WireResponse> {
+  const removed = await storage.exclusive(repository, request.signal, () =>
+    storage.delete(folders.links(repository, digest), digestHex(digest)),
+  );
+  if (!removed) throw blobUnknown();
+  return reply(202, { "docker-content-digest": digest });
+}

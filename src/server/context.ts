@@ -1,0 +1,53 @@
+import type { WireRequest } from "../oci/wire.js";
+import type { Authorize, Principal } from "./authorize.js";
+import type { Storage } from "./storage/storage.js";
+import type { UploadSessions } from "./upload-session.js";
+
+/** Bounds on what requests may ask for. Bytes unless the name says otherwise. */
+export interface RegistryLimits {
+  /** @default 4 MiB */
+  readonly manifest: number;
+  /** Nesting of a manifest's JSON, in levels. @default 32 */
+  readonly manifestDepth: number;
+  /** Descriptors of one manifest. @default 10000 */
+  readonly descriptors: number;
+  /** Path and query of a request. @default 8 KiB */
+  readonly uri: number;
+  /** Entries of a page of tags, repositories or referrers: the default and the most. @default 1000 */
+  readonly page: number;
+  /** A page of referrers. @default 4 MiB */
+  readonly referrersPage: number;
+  /** `tag` parameters of one manifest. @default 46 */
+  readonly tagParameters: number;
+  /** Open uploads of one repository. @default 1000 */
+  readonly uploads: number;
+  /** How long an upload may lie idle, in ms. @default 12 h */
+  readonly uploadIdle: number;
+}
+
+/** What every handler works with. */
+export interface Context {
+  readonly storage: Storage;
+  readonly sessions: UploadSessions;
+  readonly limits: RegistryLimits;
+  readonly authorize: Authorize;
+  readonly now: () => number;
+  /** Whether a mount without `from` looks through all repositories that the caller may read. */
+  readonly automaticMount: boolean;
+  /** Whether an index may name manifests that are not here. */
+  readonly sparseIndexes: boolean;
+  /** What stands before `/v2/` in every Location and Link: empty, or a path without a slash at its end. */
+  readonly prefix: string;
+}
+
+/** One request with who made it. */
+export interface Exchange {
+  readonly request: WireRequest;
+  readonly principal: Principal;
+}
+
+/** The request's body as a stream, whatever it was given as. */
+export async function* bodyOf(request: WireRequest): AsyncIterable<Uint8Array> {
+  if (request.body instanceof Uint8Array) yield request.body;
+  else if (request.body) yield* request.body;
+}

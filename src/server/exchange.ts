@@ -1,0 +1,164 @@
+import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { WireHandler, WireResponse } from "../oci/wire.js";
+import { Fault } from "./fault.js";
+import { replyFault } from "./reply.js";
+
+export interface ExchangeOptions {
+  readonly isOurs: (host: string | undefined) => boolean;
+  /** The client waits for `100 Continue` before it sends the body. */
+  readonly expectsContinue: boolean;
+  /** ms without a byte of a body, in either direction. */
+  readonly idleMs: number;
+}
+
+/** One exchange of node:http through a registry: streams both bodies, and lets go of both on every path. */
+export async function serveExchange(
+  handle: WireHandler,
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: ExchangeOptions,
+): Promise<void> {
+  const gone = new AbortController();
+  const leave = (): void => {
+    // after a finished answer this means nothing any more
+    if (!response.writableFinished) gone.abort(new Error("the client has gone"));
+  };
+  response.on("close", leave);
+  // the reader of the body and the writer of the answer hear of these on their own
+  request.on("error", () => {});
+  response.on("error", () => {});
+  const head = request.method === "HEAD";
+  try {
+    const refused = refusalOf(request, options.isOurs);
+    const answer =
+      refused === null
+        ? await handle({
+            method: request.method ?? "GET",
+            url: request.url ?? "/",
+            headers: headersOf(request),
+            body: hasBody(request) ? bodyOf(request, response, options) : null,
+            signal: gone.signal,
+          })
+        : replyFault(refused, head);
+    await send(request, response, answer, options.idleMs);
+  } catch (error) {
+    if (gone.signal.aborted) return;
+    throw error;
+  } finally {
+    response.off("close", leave);
+  }
+}
+
+/** A page of another site, or one whose name was made to point here. */
+function refusalOf({ headers }: IncomingMessage, isOurs: ExchangeOptions["isOurs"]): Fault | null {
+  if (!isOurs(headers.host)) return new Fault(421, "DENIED", "this registry is not known under that name");
+  const { origin } = headers;
+  if (origin === undefined || origin === `http://${headers.host}` || origin === `https://${headers.host}`) return null;
+  return new Fault(403, "DENIED", "pages of other sites may not use this registry");
+}
+
+function headersOf(request: IncomingMessage): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
+  }
+  return headers;
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}
+
+/** The body, as long as bytes keep coming. */
+async function* bodyOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { expectsContinue, idleMs }: ExchangeOptions,
+): AsyncIterable<Uint8Array> {
+  if (expectsContinue) response.writeContinue();
+  const idle = idleTimer(idleMs, () => request.destroy(new Error(`no byte for ${idleMs} ms`)));
+  try {
+    idle.wait();
+    // `destroyOnReturn` would close the connection before the answer says why the rest is not read
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+      idle.rest();
+      yield chunk as Uint8Array;
+      idle.wait();
+    }
+  } finally {
+    idle.end();
+  }
+}
+
+/** Measures only while the peer is waited for, not while we are busy ourselves. */
+function idleTimer(ms: number, onIdle: () => void) {
+  let waiting = false;
+  const timer = setTimeout(() => (waiting ? onIdle() : timer.refresh()), ms);
+  return {
+    wait: () => {
+      waiting = true;
+      timer.refresh();
+    },
+    rest: () => {
+      waiting = false;
+    },
+    end: () => clearTimeout(timer),
+  };
+}
+
+async function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, headers, body }: WireResponse,
+  idleMs: number,
+): Promise<void> {
+  // a body that nobody reads any more would hold the connection; its client learns why first
+  const unread = hasBody(request) && !request.readableEnded;
+  if (unread) response.setHeader("connection", "close");
+  response.writeHead(status, headers);
+  const idle = idleTimer(idleMs, () => response.destroy(new Error(`no byte taken for ${idleMs} ms`)));
+  try {
+    for await (const chunk of body) {
+      if (response.destroyed) return;
+      if (response.write(chunk)) continue;
+      idle.wait();
+      await drained(response);
+      idle.rest();
+    }
+    response.end();
+  } finally {
+    idle.end();
+  }
+  if (unread) await linger(request);
+}
+
+async function drained(response: ServerResponse): Promise<void> {
+  if (response.destroyed) return;
+  const done = new AbortController();
+  try {
+    await Promise.race([
+      once(response, "drain", { signal: done.signal }),
+      once(response, "close", { signal: done.signal }),
+    ]);
+  } finally {
+    done.abort();
+  }
+}
+
+/** Reads on for a moment, since closing at once would reset the connection before the answer has been read. */
+async function linger(request: IncomingMessage): Promise<void> {
+  const deadline = setTimeout(() => request.destroy(), 2000);
+  let left = 1024 * 1024;
+  try {
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+      left -= (chunk as Uint8Array).length;
+      if (left < 0) break;
+    }
+  } catch {
+    // the client went first
+  } finally {
+    clearTimeout(deadline);
+    request.destroy();
+  }
+}

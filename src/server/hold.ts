@@ -1,0 +1,89 @@
+import { randomUUID } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { LadingError } from "../errors.js";
+import type { WireHandler } from "../oci/wire.js";
+import { ensureDirectory, writeWhole } from "./storage/durable.js";
+import { FolderLock } from "./storage/folder-lock.js";
+import { holdPath, readHold } from "./storage/hold-record.js";
+import { livenessOf, ownIdentity } from "./storage/process-identity.js";
+
+/** Who serves a registry's folder. */
+export interface Holder {
+  readonly pid: number;
+  /** Where it answers. */
+  readonly url: string;
+  /** What it answers in `Lading-Instance` on `GET /v2/`. */
+  readonly instanceId: string;
+}
+
+export interface Hold {
+  readonly instanceId: string;
+  /** Gives the folder up. May be called more than once. */
+  release(): Promise<void>;
+}
+
+/**
+ * Claims a registry's folder for a server, so that clients go through it from now on. The claim is made under the
+ * folder's write lock. A process that had begun to write for itself may end that: server and writers lock the
+ * folder for each change alike, so that nothing breaks in between.
+ * @throws LadingError `conflict` where a server that lives holds it
+ */
+export async function holdFolder(directory: string, { url }: { readonly url: string }): Promise<Hold> {
+  const own = await ownIdentity();
+  const instanceId = randomUUID();
+  const temporary = join(directory, "tmp");
+  await ensureDirectory(temporary, true);
+  const lock = new FolderLock(directory);
+  await lock.run(null, async () => {
+    const holder = await holderOf(directory);
+    if (holder !== null) {
+      throw new LadingError("conflict", `process ${holder.pid} serves ${directory} already, at ${holder.url}`, {
+        hint: "use that server, stop it, or serve another folder with --data",
+      });
+    }
+    const text = `${JSON.stringify({ ...own, url, instanceId })}\n`;
+    await writeWhole(holdPath(directory), new TextEncoder().encode(text), { temporary, durable: false });
+  });
+  let released: Promise<void> | null = null;
+  const release = (): Promise<void> =>
+    lock.run(null, async () => {
+      if ((await readHold(directory))?.instanceId === instanceId) await rm(holdPath(directory), { force: true });
+    });
+  return {
+    instanceId,
+    release: () => {
+      released ??= release();
+      return released;
+    },
+  };
+}
+
+/**
+ * The server that holds a folder, or null where none does or the one that did is dead. Takes no lock. Of a server
+ * on another machine nothing is known but its record: ask {@link isAnswering}.
+ */
+export async function holderOf(directory: string): Promise<Holder | null> {
+  const record = await readHold(directory);
+  if (record === null) return null;
+  if ((await livenessOf(record, await ownIdentity())) === "dead") return null;
+  const { pid, url, instanceId } = record;
+  return { pid, url, instanceId };
+}
+
+/**
+ * True where the holder answers at its URL, and it is the holder that does. `send` is any way to send a request.
+ */
+export async function isAnswering(holder: Holder, send: WireHandler, signal?: AbortSignal): Promise<boolean> {
+  try {
+    const url = `${holder.url.replace(/\/+$/, "")}/v2/`;
+    const response = await send({ method: "GET", url, headers: {}, signal: signal ?? null });
+    for await (const _ of response.body) {
+      // to its end, so that the connection can be used again
+    }
+    return response.headers["lading-instance"] === holder.instanceId;
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    return false;
+  }
+}

@@ -1,0 +1,221 @@
+import { LadingError } from "../errors.js";
+import { limits as wireLimits } from "../oci/limits.js";
+import type { WireHandler, WireRequest, WireResponse } from "../oci/wire.js";
+import { type Authorize, allowEverything } from "./authorize.js";
+import { deleteBlob, getBlob } from "./blobs.js";
+import { getCatalog } from "./catalog.js";
+import type { Context, Exchange, RegistryLimits } from "./context.js";
+import { Fault } from "./fault.js";
+import { handleFetch } from "./fetch.js";
+import { deleteManifest, getManifest, putManifest } from "./manifests.js";
+import { getReferrers } from "./referrers.js";
+import { replyFailure, replyFault, replyJson } from "./reply.js";
+import { parseRoute, type Route } from "./route.js";
+import { FilesystemStorage } from "./storage/filesystem.js";
+import { MemoryStorage } from "./storage/memory.js";
+import type { Storage } from "./storage/storage.js";
+import { getTags } from "./tags.js";
+import { UploadSessions } from "./upload-session.js";
+import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from "./uploads.js";
+
+export interface RegistryOptions {
+  /** `memory` lives as long as the registry; a folder is made where it is missing, and may be shared by processes. */
+  readonly storage: "memory" | { readonly directory: string };
+  /**
+   * Whether what was acknowledged survives a power cut (`full`) or only the end of the process (`fast`).
+   * @default full
+   */
+  readonly durability?: "full" | "fast" | undefined;
+  /** The path under which the registry is mounted, `/registry` for `/registry/v2/`. @default none */
+  readonly prefix?: string | undefined;
+  /** Decides about every request. @default everything is allowed */
+  readonly authorize?: Authorize | undefined;
+  /** Whether a mount without `from` finds blobs of other repositories that the caller may read. @default true */
+  readonly automaticMount?: boolean | undefined;
+  /** Whether an index may be pushed before the manifests that it names. @default false */
+  readonly sparseIndexes?: boolean | undefined;
+  readonly limits?: Partial<RegistryLimits> | undefined;
+  /** What went wrong in the registry itself, which clients only see as a 500. */
+  readonly onError?: ((error: unknown) => void) | undefined;
+  /** Called once a writer has waited a second for another process, `pid` where it is known. */
+  readonly onWaiting?: ((holder: { readonly pid: number | null }) => void) | undefined;
+  /** ms since the epoch. @default Date.now */
+  readonly now?: (() => number) | undefined;
+}
+
+/** A registry as a value: a request goes in, a response comes out. */
+export interface Registry {
+  /**
+   * The registry itself. Never rejects but for `request.signal`. Chunks of a request's body must not be changed
+   * before the promise settles.
+   */
+  readonly handle: WireHandler;
+  /** The same for the web's `Request` and `Response`. */
+  readonly fetch: (request: Request) => Promise<Response>;
+  /**
+   * Looks at the storage now instead of at the first request.
+   * @throws LadingError `config-invalid`, `io`
+   */
+  open(): Promise<void>;
+  /** Waits for the requests that are under way; later ones are answered with 503. */
+  close(): Promise<void>;
+}
+
+const defaultLimits: RegistryLimits = {
+  manifest: wireLimits.manifest,
+  manifestDepth: 32,
+  descriptors: wireLimits.descriptors,
+  uri: 8 * 1024,
+  page: 1000,
+  referrersPage: 4 * 1024 * 1024,
+  tagParameters: 46,
+  uploads: 1000,
+  uploadIdle: 12 * 60 * 60 * 1000,
+};
+
+const sweepEvery = 60 * 60 * 1000;
+
+function checkedPrefix(prefix: string): string {
+  if (prefix === "" || /^(?:\/[A-Za-z0-9._~-]+)+$/.test(prefix)) return prefix;
+  throw new LadingError("usage", `${JSON.stringify(prefix)} is not a prefix: expected a path such as /registry`);
+}
+
+/**
+ * An OCI distribution registry in this process. Touches nothing before the first request.
+ * @throws LadingError `usage`
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
+ */
+export function createRegistry(options: RegistryOptions): Registry {
+  const now = options.now ?? Date.now;
+  const limits = { ...defaultLimits, ...options.limits };
+  const prefix = checkedPrefix(options.prefix ?? "");
+  const storage: Storage =
+    options.storage === "memory"
+      ? new MemoryStorage(now)
+      : new FilesystemStorage(options.storage.directory, {
+          durable: options.durability !== "fast",
+          onWaiting: options.onWaiting,
+        });
+  const context: Context = {
+    storage,
+    sessions: new UploadSessions(storage, now, limits.uploadIdle),
+    limits,
+    authorize: options.authorize ?? allowEverything,
+    now,
+    automaticMount: options.automaticMount ?? true,
+    sparseIndexes: options.sparseIndexes ?? false,
+    prefix,
+  };
+  const running = new Set<Promise<unknown>>();
+  let closed = false;
+  let swept = Number.NEGATIVE_INFINITY;
+
+  const track = async <T>(task: Promise<T>): Promise<T> => {
+    running.add(task);
+    try {
+      return await task;
+    } finally {
+      running.delete(task);
+    }
+  };
+
+  /** Abandoned uploads go when somebody writes, at most once an hour: an idle registry does nothing. */
+  const sweep = (): void => {
+    if (now() - swept < sweepEvery) return;
+    swept = now();
+    context.sessions.sweep();
+    void track(storage.sweep(swept - limits.uploadIdle)).catch((error) => options.onError?.(error));
+  };
+
+  const answer = async (request: WireRequest): Promise<WireResponse> => {
+    if (closed) throw new LadingError("closed", "the registry is closed");
+    const route = parseRoute(request.method, targetOf(request.url, prefix, limits.uri));
+    const repository = "repository" in route ? route.repository : null;
+    const decision = await context.authorize({ action: route.action, repository, headers: request.headers });
+    if (!decision.allowed) throw refusal(decision);
+    const write = route.action === "push" || route.action === "delete";
+    await storage.open({ write, signal: request.signal });
+    if (write) sweep();
+    return await dispatch(route, { request, principal: decision.principal }, context);
+  };
+
+  const handle: WireHandler = async (request) => {
+    const head = request.method === "HEAD";
+    try {
+      return await track(answer(request));
+    } catch (error) {
+      if (error instanceof Fault) return replyFault(error, head);
+      if (request.signal?.aborted) throw error;
+      options.onError?.(error);
+      return replyFailure(error, head);
+    }
+  };
+
+  return {
+    handle,
+    fetch: (request) => handleFetch(handle, request),
+    open: () => storage.open({ write: false }),
+    close: async () => {
+      closed = true;
+      await Promise.allSettled(running);
+      await storage.close();
+    },
+  };
+}
+
+/** Path and query below the prefix, out of a URL or of a path alone. @throws Fault */
+function targetOf(url: string, prefix: string, limit: number): string {
+  const origin = /^https?:\/\/[^/?#]*/i.exec(url)?.[0] ?? "";
+  const target = url.slice(origin.length).split("#", 1)[0] || "/";
+  if (target.length > limit) throw new Fault(414, "UNSUPPORTED", `path and query may have ${limit} characters at most`);
+  if (!target.startsWith(`${prefix}/`)) throw new Fault(404, "UNSUPPORTED", "there is no such endpoint");
+  return target.slice(prefix.length);
+}
+
+function refusal(decision: Extract<Awaited<ReturnType<Authorize>>, { allowed: false }>): Fault {
+  if (decision.status === 401) {
+    const headers = { "www-authenticate": decision.challenge };
+    return new Fault(401, "UNAUTHORIZED", decision.message, { headers });
+  }
+  return new Fault(decision.status, decision.status === 403 ? "DENIED" : "NAME_UNKNOWN", decision.message);
+}
+
+async function getBase(route: Route, { storage }: Context): Promise<WireResponse> {
+  const instance = await storage.instanceId();
+  return replyJson(
+    200,
+    {},
+    {
+      head: route.method === "HEAD",
+      headers: {
+        "docker-distribution-api-version": "registry/2.0",
+        ...(instance === null ? {} : { "lading-instance": instance }),
+      },
+    },
+  );
+}
+
+async function dispatch(route: Route, exchange: Exchange, context: Context): Promise<WireResponse> {
+  const { method } = route;
+  switch (route.endpoint) {
+    case "base":
+      return await getBase(route, context);
+    case "catalog":
+      return await getCatalog(route, exchange, context);
+    case "tags":
+      return await getTags(route, exchange, context);
+    case "referrers":
+      return await getReferrers(route, exchange, context);
+    case "blob":
+      return await (method === "DELETE" ? deleteBlob : getBlob)(route, exchange, context);
+    case "manifest":
+      if (method === "PUT") return await putManifest(route, exchange, context);
+      return await (method === "DELETE" ? deleteManifest : getManifest)(route, exchange, context);
+    case "uploads":
+      return await postUpload(route, exchange, context);
+    case "upload":
+      if (method === "PATCH") return await patchUpload(route, exchange, context);
+      if (method === "PUT") return await putUpload(route, exchange, context);
+      return await (method === "DELETE" ? deleteUpload : getUpload)(route, exchange, context);
+  }
+}

@@ -1,0 +1,55 @@
+import { randomUUID } from "node:crypto";
+import { mkdir, open, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+
+/** Makes the names in a folder durable: without it a power cut can undo a rename. */
+export async function syncDirectory(directory: string): Promise<void> {
+  // Windows has no such call, and keeps its names in a journal
+  if (process.platform === "win32") return;
+  const handle = await open(directory, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Makes a folder and those above it, and their names durable. */
+export async function ensureDirectory(directory: string, durable: boolean): Promise<void> {
+  const first = await mkdir(directory, { recursive: true });
+  if (first === undefined || !durable) return;
+  for (let made = directory; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
+}
+
+/**
+ * Puts a small file in place whole: a temporary one on the same file system, fsync, rename, fsync of the folder.
+ * Nobody ever sees a part of it.
+ * @param temporary The folder for the temporary file.
+ */
+export async function writeWhole(
+  path: string,
+  bytes: Uint8Array,
+  { temporary, durable, mode }: { readonly temporary: string; readonly durable: boolean; readonly mode?: number },
+): Promise<void> {
+  const directory = dirname(path);
+  await ensureDirectory(directory, durable);
+  const draft = join(temporary, randomUUID());
+  try {
+    const handle = await open(draft, "wx", mode ?? 0o644);
+    try {
+      await handle.writeFile(bytes);
+      if (durable) await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(draft, path);
+  } catch (error) {
+    await rm(draft, { force: true }).catch(() => undefined);
+    throw error;
+  }
+  if (durable) await syncDirectory(directory);
+}
+
+export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
+  return error instanceof Error && "code" in error && codes.includes(String(error.code));
+}

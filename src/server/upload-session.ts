@@ -1,0 +1,233 @@
+import { createHasher, type Digest, type DigestAlgorithm, type Hasher } from "../oci/digest.js";
+import { Fault } from "./fault.js";
+import type { Storage, Upload } from "./storage/storage.js";
+
+interface RunningHash {
+  readonly algorithm: DigestAlgorithm;
+  readonly hasher: Hasher;
+  /** Bytes that went into it. */
+  position: number;
+}
+
+interface Writer {
+  stop(): void;
+  readonly ended: Promise<void>;
+}
+
+/**
+ * One upload while this process lives. The bytes are in the storage, where a later process finds them; the hash
+ * runs along here, and where it is lost (a restart) the bytes are hashed again at the end.
+ */
+export class UploadSession {
+  readonly repository: string;
+  readonly id: string;
+  /** Whom the session belongs to. */
+  readonly subject: string | null;
+  readonly #upload: Upload;
+  #hash: RunningHash | null;
+  #writer: Writer | null = null;
+  /** The offset that the client was last told: it may go on from there even where more has arrived. */
+  #acknowledged: number;
+
+  constructor(repository: string, id: string, subject: string | null, upload: Upload, algorithm: DigestAlgorithm) {
+    this.repository = repository;
+    this.id = id;
+    this.subject = subject;
+    this.#upload = upload;
+    this.#acknowledged = upload.size;
+    this.#hash = upload.size === 0 ? { algorithm, hasher: createHasher(algorithm), position: 0 } : null;
+  }
+
+  /** Bytes received. */
+  get size(): number {
+    return this.#upload.size;
+  }
+
+  get touched(): number {
+    return this.#upload.touched;
+  }
+
+  /** Tells how far the upload is; the client may count on it. */
+  acknowledge(): number {
+    this.#acknowledged = this.#upload.size;
+    return this.#acknowledged;
+  }
+
+  /**
+   * Makes the caller the session's only writer. One that still runs is stopped: mostly it belongs to a connection
+   * that its client has given up already, and what it has stored stays.
+   */
+  async write<T>(task: (stopped: AbortSignal) => Promise<T>): Promise<T> {
+    while (this.#writer !== null) {
+      this.#writer.stop();
+      await this.#writer.ended;
+    }
+    const controller = new AbortController();
+    let end = (): void => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#writer = { stop: () => controller.abort(), ended };
+    try {
+      return await task(controller.signal);
+    } finally {
+      this.#writer = null;
+      end();
+    }
+  }
+
+  /**
+   * Brings the session to an offset at which the client wants to go on.
+   * @returns false where that is neither its end nor the offset that was last acknowledged
+   */
+  async seek(offset: number): Promise<boolean> {
+    if (offset === this.#upload.size) return true;
+    if (offset !== this.#acknowledged || offset > this.#upload.size) return false;
+    await this.rewind(offset);
+    return true;
+  }
+
+  /** Forgets everything from an offset on. */
+  async rewind(offset: number): Promise<void> {
+    await this.#upload.truncate(offset);
+    const algorithm = this.#hash?.algorithm ?? "sha256";
+    this.#hash = offset === 0 ? { algorithm, hasher: createHasher(algorithm), position: 0 } : null;
+  }
+
+  /** Adds bytes until the source ends, or another writer takes over. @throws Fault where one did */
+  async append(source: AsyncIterable<Uint8Array>, stopped: AbortSignal): Promise<void> {
+    const hash = this.#hash;
+    // while the write runs the hash may be ahead of the file
+    this.#hash = null;
+    const before = this.#upload.size;
+    const hashing = hash !== null && hash.position === before;
+    try {
+      await this.#upload.append(hashed(untilStopped(source, stopped), hashing ? hash : null));
+    } finally {
+      if (hashing && hash.position === this.#upload.size) this.#hash = hash;
+    }
+  }
+
+  /** The digest of all bytes so far. Ends the running hash. */
+  async digest(algorithm: DigestAlgorithm): Promise<Digest> {
+    const hash = this.#hash;
+    this.#hash = null;
+    if (hash !== null && hash.algorithm === algorithm && hash.position === this.#upload.size) {
+      return hash.hasher.digest();
+    }
+    const hasher = createHasher(algorithm);
+    for await (const chunk of this.#upload.read()) hasher.update(chunk);
+    return hasher.digest();
+  }
+
+  async sync(): Promise<void> {
+    await this.#upload.sync();
+  }
+
+  async commit(digest: Digest): Promise<void> {
+    await this.#upload.commit(digest);
+  }
+
+  async remove(): Promise<void> {
+    await this.#upload.remove();
+  }
+}
+
+async function* hashed(source: AsyncIterable<Uint8Array>, hash: RunningHash | null): AsyncIterable<Uint8Array> {
+  for await (const chunk of source) {
+    if (chunk.length === 0) continue;
+    if (hash !== null) {
+      hash.hasher.update(chunk);
+      hash.position += chunk.length;
+    }
+    yield chunk;
+  }
+}
+
+/** Waits for each chunk no longer than until the signal fires. */
+async function* untilStopped(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  const iterator = source[Symbol.asyncIterator]();
+  let stop = (): void => {};
+  const stopped = new Promise<"stopped">((resolve) => {
+    stop = () => resolve("stopped");
+  });
+  signal.addEventListener("abort", stop, { once: true });
+  let ended = false;
+  try {
+    while (true) {
+      const next = signal.aborted ? "stopped" : await Promise.race([iterator.next(), stopped]);
+      if (next === "stopped") {
+        throw new Fault(416, "BLOB_UPLOAD_INVALID", "another request went on with this upload");
+      }
+      if (next.done) {
+        ended = true;
+        return;
+      }
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener("abort", stop);
+    // not awaited: a source that waits for its peer would hold the next writer up
+    if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
+  }
+}
+
+/** The uploads that this process knows. */
+export class UploadSessions {
+  readonly #sessions = new Map<string, UploadSession>();
+  readonly #storage: Storage;
+  readonly #now: () => number;
+  /** ms */
+  readonly #idle: number;
+
+  constructor(storage: Storage, now: () => number, idle: number) {
+    this.#storage = storage;
+    this.#now = now;
+    this.#idle = idle;
+  }
+
+  async create(
+    repository: string,
+    id: string,
+    subject: string | null,
+    algorithm: DigestAlgorithm,
+  ): Promise<UploadSession> {
+    const upload = await this.#storage.createUpload(repository, id);
+    const session = new UploadSession(repository, id, subject, upload, algorithm);
+    this.#sessions.set(id, session);
+    return session;
+  }
+
+  /** The session, found by its repository and owner as well as its id (CVE-2026-32589). @throws Fault */
+  async find(repository: string, id: string, subject: string | null): Promise<UploadSession> {
+    const known = this.#sessions.get(id);
+    const session = known ?? (await this.#reopen(repository, id, subject));
+    const expired = session !== null && session.touched < this.#now() - this.#idle;
+    if (expired) this.#sessions.delete(id);
+    if (session === null || expired || session.repository !== repository || session.subject !== subject) {
+      throw new Fault(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload");
+    }
+    return session;
+  }
+
+  async #reopen(repository: string, id: string, subject: string | null): Promise<UploadSession | null> {
+    const upload = await this.#storage.openUpload(repository, id);
+    if (upload === null) return null;
+    // another request may have been faster
+    const session = this.#sessions.get(id) ?? new UploadSession(repository, id, subject, upload, "sha256");
+    this.#sessions.set(id, session);
+    return session;
+  }
+
+  /** To be called once a session is committed or removed. */
+  forget(session: UploadSession): void {
+    this.#sessions.delete(session.id);
+  }
+
+  /** Forgets what has been idle for too long; the storage removes it. */
+  sweep(): void {
+    for (const session of this.#sessions.values()) {
+      if (session.touched < this.#now() - this.#idle) this.forget(session);
+    }
+  }
+}

@@ -1,0 +1,225 @@
+import { randomUUID } from "node:crypto";
+import { isRepositoryPath } from "../image/reference.js";
+import { type Digest, type DigestAlgorithm, digestAlgorithm, digestOf, isDigest } from "../oci/digest.js";
+import type { WireRequest, WireResponse } from "../oci/wire.js";
+import { isLinked, linkBlob } from "./blobs.js";
+import { bodyOf, type Context, type Exchange } from "./context.js";
+import { Fault } from "./fault.js";
+import { reply } from "./reply.js";
+import type { Route } from "./route.js";
+import { folders } from "./storage/storage.js";
+import type { UploadSession } from "./upload-session.js";
+
+type StartRoute = Extract<Route, { endpoint: "uploads" | "tags" }>;
+type UploadRoute = Extract<Route, { endpoint: "upload" }>;
+
+function checkedDigest(text: string | null): Digest {
+  if (isDigest(text)) return text;
+  throw new Fault(400, "DIGEST_INVALID", "expected the parameter digest as sha256:<64 hex> or sha512:<128 hex>");
+}
+
+function checkedAlgorithm(text: string | null): DigestAlgorithm {
+  if (text === null || text === "sha256" || text === "sha512") return text ?? "sha256";
+  throw new Fault(400, "DIGEST_INVALID", "the digest algorithms here are sha256 and sha512");
+}
+
+/** Where the session is, and how much of it. A range of nothing can't be written: `0-0` stands for it. */
+function sessionHeaders(session: UploadSession, size: number, { prefix }: Context): Record<string, string> {
+  return {
+    location: `${prefix}/v2/${session.repository}/blobs/uploads/${session.id}`,
+    range: `0-${Math.max(0, size - 1)}`,
+    "docker-upload-uuid": session.id,
+  };
+}
+
+function created(repository: string, digest: Digest, { prefix }: Context): WireResponse {
+  return reply(201, {
+    location: `${prefix}/v2/${repository}/blobs/${digest}`,
+    "docker-content-digest": digest,
+  });
+}
+
+/** Starts an upload, mounts a blob, or takes a whole blob at once. */
+export async function postUpload(
+  route: StartRoute,
+  { request, principal }: Exchange,
+  context: Context,
+): Promise<WireResponse> {
+  const { storage, sessions, limits } = context;
+  const { repository, query } = route;
+  const digestText = query.get("digest");
+  const digest = digestText === null ? null : checkedDigest(digestText);
+  const algorithm = digest === null ? checkedAlgorithm(query.get("digest-algorithm")) : digestAlgorithm(digest);
+  const mount = query.get("mount");
+  if (mount !== null && isDigest(mount) && (await mounted(repository, mount, query.get("from"), request, context))) {
+    return created(repository, mount, context);
+  }
+  if ((await storage.countUploads(repository)) >= limits.uploads) {
+    throw new Fault(429, "TOOMANYREQUESTS", "the repository has too many open uploads", {
+      headers: { "retry-after": "60" },
+    });
+  }
+  const session = await sessions.create(repository, randomUUID(), principal.subject, algorithm);
+  // a client that announces a digest and sends nothing goes on with PUT
+  const nothing = request.headers["content-length"] === "0" && digest !== digestOf("", algorithm);
+  if (digest === null || nothing) return reply(202, sessionHeaders(session, 0, context));
+  try {
+    return await session.write(async (stopped) => {
+      await session.append(bodyOf(request), stopped);
+      return await finish(session, digest, request, context);
+    });
+  } catch (error) {
+    // nobody was told of the session, so nobody can go on with it
+    sessions.forget(session);
+    await session.remove().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** True where the blob could be linked from `from`, or from any repository that the caller may read. */
+async function mounted(
+  repository: string,
+  digest: Digest,
+  from: string | null,
+  request: WireRequest,
+  context: Context,
+): Promise<boolean> {
+  const { storage, authorize, now } = context;
+  const size = await storage.blobSize(digest);
+  if (size === null) return false;
+  const readable = async (candidate: string): Promise<boolean> =>
+    (await isLinked(storage, candidate, digest)) &&
+    (await authorize({ action: "pull", repository: candidate, headers: request.headers })).allowed;
+  const find = async (): Promise<boolean> => {
+    if (from !== null) return isRepositoryPath(from) && (await readable(from));
+    if (!context.automaticMount) return false;
+    const all = await storage.list(folders.repositories, { after: null, limit: Number.POSITIVE_INFINITY });
+    for (const candidate of all) if (await readable(candidate)) return true;
+    return false;
+  };
+  if (!(await find())) return false;
+  await storage.exclusive(repository, request.signal, () => linkBlob(storage, repository, digest, size, now()));
+  return true;
+}
+
+/** The bytes are all there: checks them and makes them a blob of the repository. */
+async function finish(
+  session: UploadSession,
+  digest: Digest,
+  request: WireRequest,
+  context: Context,
+): Promise<WireResponse> {
+  const { storage, sessions, now } = context;
+  const { size, repository } = session;
+  if ((await session.digest(digestAlgorithm(digest))) !== digest) {
+    sessions.forget(session);
+    await session.remove();
+    throw new Fault(400, "DIGEST_INVALID", "the uploaded bytes do not have the digest given");
+  }
+  await session.sync();
+  await storage.exclusive(repository, request.signal, async () => {
+    await session.commit(digest);
+    await linkBlob(storage, repository, digest, size, now());
+  });
+  sessions.forget(session);
+  return created(repository, digest, context);
+}
+
+interface Chunk {
+  readonly start: number;
+  /** Bytes. */
+  readonly length: number;
+}
+
+/** `<start>-<end>`; the `bytes ` before it and the size behind it, which some clients send, are accepted. */
+function parseContentRange({ headers }: WireRequest): Chunk | null {
+  const text = headers["content-range"];
+  if (text === undefined) return null;
+  const match = /^(?:bytes[ =])?([0-9]{1,15})-([0-9]{1,15})(?:\/(?:[0-9]+|\*))?$/.exec(text.trim());
+  const [start, end] = [Number(match?.[1]), Number(match?.[2])];
+  const length = end - start + 1;
+  const announced = headers["content-length"];
+  // an empty chunk has no honest range; clients write `0-0` or a last position before the first
+  if (match !== null && announced === "0" && length <= 1) return { start, length: 0 };
+  if (match === null || length < 1) {
+    throw new Fault(400, "BLOB_UPLOAD_INVALID", "expected Content-Range as <first byte>-<last byte>");
+  }
+  if (announced !== undefined && Number(announced) !== length) {
+    throw new Fault(400, "SIZE_INVALID", "Content-Range and Content-Length do not agree");
+  }
+  return { start, length };
+}
+
+/** Takes the body of a PATCH or PUT in, at the place that it says it belongs to. */
+async function receive(
+  session: UploadSession,
+  request: WireRequest,
+  stopped: AbortSignal,
+  context: Context,
+): Promise<void> {
+  const chunk = parseContentRange(request);
+  if (chunk !== null && !(await session.seek(chunk.start))) {
+    throw new Fault(416, "BLOB_UPLOAD_INVALID", "the chunk does not begin where the upload ends", {
+      headers: sessionHeaders(session, session.size, context),
+    });
+  }
+  const before = session.size;
+  await session.append(bodyOf(request), stopped);
+  if (chunk !== null && session.size - before !== chunk.length) {
+    await session.rewind(before);
+    throw new Fault(400, "SIZE_INVALID", "the chunk has not the length that its Content-Range says", {
+      headers: sessionHeaders(session, session.size, context),
+    });
+  }
+}
+
+/** A chunk, or a stream of everything where no `Content-Range` is given (as docker sends it). */
+export async function patchUpload(
+  { repository, uploadId }: UploadRoute,
+  { request, principal }: Exchange,
+  context: Context,
+): Promise<WireResponse> {
+  const session = await context.sessions.find(repository, uploadId, principal.subject);
+  return await session.write(async (stopped) => {
+    await receive(session, request, stopped, context);
+    return reply(202, sessionHeaders(session, session.acknowledge(), context));
+  });
+}
+
+/** Closes an upload, perhaps with its last chunk. */
+export async function putUpload(
+  { repository, uploadId, query }: UploadRoute,
+  { request, principal }: Exchange,
+  context: Context,
+): Promise<WireResponse> {
+  const digest = checkedDigest(query.get("digest"));
+  const session = await context.sessions.find(repository, uploadId, principal.subject);
+  return await session.write(async (stopped) => {
+    await receive(session, request, stopped, context);
+    return await finish(session, digest, request, context);
+  });
+}
+
+/** How far the upload is. Tolerates whatever parameters the URL of a failed request carries. */
+export async function getUpload(
+  { repository, uploadId }: UploadRoute,
+  { principal }: Exchange,
+  context: Context,
+): Promise<WireResponse> {
+  const session = await context.sessions.find(repository, uploadId, principal.subject);
+  return reply(204, sessionHeaders(session, session.acknowledge(), context));
+}
+
+/** Cancels an upload. */
+export async function deleteUpload(
+  { repository, uploadId }: UploadRoute,
+  { principal }: Exchange,
+  { sessions }: Context,
+): Promise<WireResponse> {
+  const session = await sessions.find(repository, uploadId, principal.subject);
+  return await session.write(async () => {
+    sessions.forget(session);
+    await session.remove();
+    return reply(204);
+  });
+}
