@@ -61,6 +61,20 @@ export interface Pong {
   readonly inProcess: boolean;
 }
 
+export interface PingOptions extends RepositoryOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a registry said of itself. */
+export interface Pong {
+  /** The registry's clock; null where it does not say. */
+  readonly date: Date | null;
+  /** Which embedded registry answers; null for all others. */
+  readonly instanceId: string | null;
+  /** Whether it lives in this process. */
+  readonly inProcess: boolean;
+}
+
 /** The names of Docker Hub, which all mean one registry. */
 const hubNames: ReadonlySet<string> = new Set(["docker.io", "index.docker.io", "registry-1.docker.io"]);
 const hubHost = "registry-1.docker.io";
@@ -112,16 +126,22 @@ export class RegistryClient {
    * Asks whether the registry is there and knows us. One try: who pings wants to know how things are.
    * @throws LadingError `unreachable`, `tls`, `unauthorized`, `not-found` where it is no registry, …
    */
-  async ping(signal?: AbortSignal): Promise<void> {
-    await this.#endpoint(null, {}).sendOnly({
+  async ping(options: PingOptions = {}): Promise<Pong> {
+    const { headers } = await this.#endpoint(null, options).sendOnly({
       method: "GET",
       url: new URL("/v2/", this.#registry),
       actions: [],
       expect: [200],
       doing: "asking for /v2/",
       retry: false,
-      signal,
+      signal: options.signal,
     });
+    const date = new Date(headers.date ?? "");
+    return {
+      date: Number.isNaN(date.getTime()) ? null : date,
+      instanceId: headers["lading-instance"] ?? null,
+      inProcess: this.#options.handler !== undefined,
+    };
   }
 
   /**
