@@ -9,8 +9,9 @@ export default defineConfig({
   test: {
     projects: [
       project("unit", ["src/**/*.test.ts", "test/*.test.ts"]),
+      project("sdk", ["test/sdk/**/*.test.ts"]),
       project("client", ["test/client/**/*.test.ts"]),
-      project("cli", ["test/cli/**/*.test.ts"], { testTimeout: 120_000 }),
+      project("cli", ["test/cli/**/*.test.ts"], { testTimeout: 120_000, globalSetup: ["test/cli/build.ts"] }),
       project("package", ["test/package/**/*.test.ts"], { testTimeout: 300_000 }),
       project("engines", ["test/engines/**/*.test.ts"], {
         testTimeout: 300_000,

@@ -1,0 +1,160 @@
+import { isLadingError, LadingError, type Side, throwIfAborted } from "../errors.js";
+import type { Descriptor } from "../oci/descriptor.js";
+import type { Digest } from "../oci/digest.js";
+import type { RawManifest } from "../oci/manifest.js";
+import { isManifestType } from "../oci/media-types.js";
+import type { Limiter } from "./limiter.js";
+import type { SharedWork } from "./shared-work.js";
+import type { ByteSource, ContentSource, ContentStore, PutResult } from "./store.js";
+
+/** What happens to one blob on its way; several transfers that want the same blob hear the same events. */
+export type BlobEvent =
+  | { readonly kind: "checking" }
+  | { readonly kind: "moving"; readonly current: number }
+  | { readonly kind: "retrying"; readonly current: number };
+
+export interface BlobCopyOptions {
+  readonly source: ContentSource;
+  readonly destination: ContentStore;
+  /** Bounds the blobs that move at the same time, over all transfers of a client. */
+  readonly limiter: Limiter;
+  /** Blobs in flight, by {@link sharedKey}. */
+  readonly shared: SharedWork<PutResult, BlobEvent>;
+  /** Says which two ends this is, so that only the same work of the same tenant is shared. */
+  readonly sharedKey: string;
+  readonly mountFrom?: ((descriptor: Descriptor) => readonly string[]) | undefined;
+  readonly onEvent?: ((descriptor: Descriptor, event: BlobEvent) => void) | undefined;
+  /** The blob is at the destination. */
+  readonly onBlob?: ((descriptor: Descriptor, result: PutResult) => void) | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** An error with the side it came from; what is known already is kept. */
+function sided(error: unknown, side: Side, digest?: string): unknown {
+  return isLadingError(error) ? error.with({ side, digest }) : error;
+}
+
+/** A byte source whose errors say that they are the source's. */
+function fromSource(source: ContentSource, descriptor: Descriptor): ByteSource {
+  return async function* (offset, signal) {
+    try {
+      yield* source.get(descriptor, { offset, signal });
+    } catch (error) {
+      throw sided(error, "source", descriptor.digest);
+    }
+  };
+}
+
+/**
+ * Moves blobs as they become available, several at a time: present ones are skipped, those that the registry has
+ * elsewhere are mounted, an interrupted one goes on where it stopped. Manifests in the stream are handed back in order,
+ * since they may move only when all that they name is there.
+ *
+ * The first failure ends the others; the call returns when all of them have let go.
+ */
+export async function copyBlobs(
+  available: AsyncIterable<Descriptor> | Iterable<Descriptor>,
+  options: BlobCopyOptions,
+): Promise<{ readonly results: ReadonlyMap<Digest, PutResult>; readonly manifests: readonly Descriptor[] }> {
+  const failure = new AbortController();
+  const signal = AbortSignal.any([options.signal, failure.signal]);
+  const results = new Map<Digest, PutResult>();
+  const seen = new Set<Digest>();
+  const manifests: Descriptor[] = [];
+  const moves: Promise<void>[] = [];
+  let firstError: unknown;
+  const fail = (error: unknown) => {
+    if (firstError === undefined) firstError = error;
+    failure.abort(error);
+  };
+
+  const move = async (descriptor: Descriptor): Promise<void> => {
+    try {
+      const result = await moveBlob(descriptor, options, signal);
+      results.set(descriptor.digest, result);
+      options.onBlob?.(descriptor, result);
+    } catch (error) {
+      fail(error);
+    }
+  };
+
+  try {
+    for await (const descriptor of available) {
+      if (firstError !== undefined) break;
+      throwIfAborted(options.signal);
+      if (seen.has(descriptor.digest)) {
+        // An index can name a manifest twice, but what comes last is the root.
+        continue;
+      }
+      seen.add(descriptor.digest);
+      if (isManifestType(descriptor.mediaType)) manifests.push(descriptor);
+      else moves.push(move(descriptor));
+    }
+  } catch (error) {
+    fail(sided(error, "source"));
+  }
+  await Promise.all(moves);
+  if (firstError !== undefined) throw firstError;
+  return { results, manifests };
+}
+
+async function moveBlob(descriptor: Descriptor, options: BlobCopyOptions, signal: AbortSignal): Promise<PutResult> {
+  const { destination, source, limiter } = options;
+  const onEvent = (event: BlobEvent) => options.onEvent?.(descriptor, event);
+  const { value, joined } = await options.shared.run(
+    `${options.sharedKey} ${descriptor.digest}`,
+    (workSignal, emit) =>
+      limiter.run(async () => {
+        emit({ kind: "checking" });
+        let current = 0;
+        try {
+          return await destination.put(descriptor, fromSource(source, descriptor), {
+            signal: workSignal,
+            mountFrom: options.mountFrom?.(descriptor),
+            onBytes: (stored) => {
+              current = stored;
+              emit({ kind: "moving", current });
+            },
+            onRetry: () => emit({ kind: "retrying", current }),
+          });
+        } catch (error) {
+          throw sided(error, "destination", descriptor.digest);
+        }
+      }, workSignal),
+    { signal, onEvent },
+  );
+  // Who joined found the work being done: the bytes were moved once, and are counted once.
+  return joined && value.outcome === "stored" ? { outcome: "exists", transferred: 0 } : value;
+}
+
+/**
+ * Puts manifests, children first. The caller has moved all blobs, and points tags at the root afterwards: whatever a
+ * reader can see is complete at any moment.
+ */
+export async function copyManifests(
+  manifests: readonly RawManifest[],
+  destination: ContentStore,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { descriptor, bytes } of manifests) {
+    throwIfAborted(signal);
+    try {
+      await destination.put(
+        descriptor,
+        async function* (offset) {
+          yield bytes.subarray(offset);
+        },
+        { signal },
+      );
+    } catch (error) {
+      throw sided(error, "destination", descriptor.digest);
+    }
+  }
+}
+
+/** @throws LadingError `internal` where an engine's or an archive's stream ended without a root. */
+export function rootOf(manifests: readonly Descriptor[]): Descriptor {
+  const root = manifests.at(-1);
+  if (root === undefined) throw new LadingError("internal", "the export ended without a manifest", { side: "source" });
+  return root;
+}

@@ -1,0 +1,50 @@
+export { type Client, type OpenClientOptions, openClient } from "./client.js";
+export type { ClusterConfig, Concurrency, Config, RegistryValue } from "./config/config.js";
+export type { Credential, CredentialRequest, FetchCredentials } from "./config/credentials.js";
+export type { ImageFormat } from "./content/layer-cache.js";
+export type { EngineAttempt, EngineImage, EngineKind } from "./engines/engine.js";
+export {
+  type ErrorCode,
+  errorCodes,
+  isLadingError,
+  LadingError,
+  type LadingErrorDetails,
+  type LadingErrorJson,
+  type Side,
+} from "./errors.js";
+export { LocalImage } from "./image/local-image.js";
+export { Parser } from "./image/parser.js";
+export {
+  AbstractDockerImageProgress,
+  type FinalStatus,
+  type ImageProgress,
+  type ImageProgressEvent,
+  type ImageProgressPull,
+  type ImageProgressPush,
+  type ImageProgressStep,
+  type PullStatus,
+  type PushStatus,
+  type StepStatus,
+} from "./image/progress.js";
+export { type ProgressEvents, progressEvents } from "./image/progress-events.js";
+export { type NeuroImageOptions, RemoteImage } from "./image/remote-image.js";
+export { Tag, type TagOption } from "./image/tag.js";
+export type { Images } from "./images.js";
+export type { EngineChoice, LocalImages } from "./local-images.js";
+export type { Digest } from "./oci/digest.js";
+export type { Platform } from "./oci/platform.js";
+export type { CallOptions } from "./operations/context.js";
+export type { CopyJson, CopyOptions, CopyResult } from "./operations/copy.js";
+export type { DoctorCheck, DoctorJson, DoctorOptions, DoctorResult } from "./operations/doctor.js";
+export type { InspectJson, InspectOptions, InspectResult } from "./operations/inspect.js";
+export type { ListJson, ListOptions, ListResult } from "./operations/list.js";
+export type { ImportOptions, ImportSource, LoadOptions, LoadResult, LoadSource } from "./operations/load.js";
+export type { LocalListJson, LocalListOptions, LocalListResult } from "./operations/local.js";
+export type { LoginOptions, LoginResult, LogoutResult } from "./operations/login.js";
+export type { PullJson, PullOptions, PullResult } from "./operations/pull.js";
+export type { BlobCounts, PushJson, PushOptions, PushResult } from "./operations/push.js";
+export type { Removal, RemovalJson, RemovalOptions, RemovalResult } from "./operations/remove.js";
+export type { SaveFormat, SaveOptions, SaveTarget } from "./operations/save.js";
+export type { PlatformOption } from "./operations/selection.js";
+export type { DigestJson, DigestResult, PlatformedOptions, SizeJson, SizeResult } from "./operations/size.js";
+export type { TagInfoJson, TagInfoResult, TagRow, TagsJson, TagsOptions, TagsResult } from "./operations/tags.js";

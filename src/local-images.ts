@@ -1,0 +1,123 @@
+import type { EngineAttempt, EngineKind } from "./engines/engine.js";
+import { LocalImage } from "./image/local-image.js";
+import { type Digest, isDigest } from "./oci/digest.js";
+import type { CallOptions, ClientContext } from "./operations/context.js";
+import type { InspectResult } from "./operations/inspect.js";
+import type { ImportOptions, ImportSource, LoadOptions, LoadResult, LoadSource } from "./operations/load.js";
+import type { LocalListOptions, LocalListResult } from "./operations/local.js";
+import type { SaveOptions, SaveTarget } from "./operations/save.js";
+
+/** Which engine is used, and why. */
+export interface EngineChoice {
+  readonly kind: EngineKind;
+  readonly reason: string;
+  readonly tried: readonly EngineAttempt[];
+}
+
+type WaitOptions = Pick<CallOptions, "signal">;
+
+/** The images of the engine in use: Docker, Podman or Lading's own store. */
+export class LocalImages {
+  readonly #context: ClientContext;
+  #engine: (Promise<EngineChoice> & Partial<EngineChoice>) | null = null;
+
+  /** @internal */
+  constructor(context: ClientContext) {
+    this.#context = context;
+  }
+
+  /**
+   * The engine in use, to be awaited: it is looked for at the first call that needs one. Once that is known, the
+   * fields stand on the promise itself too.
+   * @throws LadingError `engine-unavailable`
+   */
+  get engine(): Promise<EngineChoice> & Partial<EngineChoice> {
+    if (this.#engine === null) {
+      const found: Promise<EngineChoice> & Partial<EngineChoice> = this.detect();
+      this.#engine = found;
+      found.then(
+        (choice) => Object.assign(found, choice),
+        () => {
+          this.#engine = null;
+        },
+      );
+    }
+    return this.#engine;
+  }
+
+  detect(options: WaitOptions | null = null): Promise<EngineChoice> {
+    return this.#context.run("engine", { signal: options?.signal }, async () => {
+      const { kind, reason, tried } = await this.#context.engine();
+      return { kind, reason, tried };
+    });
+  }
+
+  list(options: (LocalListOptions & WaitOptions) | null = null): Promise<LocalListResult> {
+    return this.#context.run("images", { signal: options?.signal }, async (signal) => {
+      const { listLocal } = await import("./operations/local.js");
+      return await listLocal(this.#context, options ?? {}, signal);
+    });
+  }
+
+  inspect(local: LocalImage | string, options: WaitOptions | null = null): Promise<InspectResult> {
+    return this.#context.run("inspect", { signal: options?.signal, image: String(local) }, async (signal) => {
+      const { inspectLocal } = await import("./operations/inspect.js");
+      return await inspectLocal(this.#context, reference(local), signal);
+    });
+  }
+
+  /** Gives an image one more name. */
+  tag(local: LocalImage | string, name: LocalImage, options: WaitOptions | null = null): Promise<LocalImage> {
+    return this.#context.run("tag", { signal: options?.signal, image: String(local) }, async (signal) => {
+      const { tagLocal } = await import("./operations/local.js");
+      return await tagLocal(this.#context, reference(local), LocalImage.from(name), signal);
+    });
+  }
+
+  /** Removes a name, and the image with its last one. */
+  remove(
+    local: LocalImage | string,
+    options: ({ readonly force?: boolean | null } & WaitOptions) | null = null,
+  ): Promise<void> {
+    return this.#context.run("rmi", { signal: options?.signal, image: String(local) }, async (signal) => {
+      const { removeLocal } = await import("./operations/local.js");
+      await removeLocal(this.#context, reference(local), { force: options?.force ?? false }, signal);
+    });
+  }
+
+  /** Reads a docker-archive, an OCI archive or an OCI layout folder into the engine. */
+  load(source: LoadSource, options: (LoadOptions & WaitOptions) | null = null): Promise<LoadResult> {
+    return this.#context.run("load", { signal: options?.signal }, async (signal) => {
+      const { load } = await import("./operations/load.js");
+      return await load(this.#context, source, options ?? {}, signal);
+    });
+  }
+
+  /** Writes images as a docker-archive, an OCI archive or an OCI layout folder. */
+  save(
+    locals: readonly (LocalImage | string)[],
+    target: SaveTarget,
+    options: (SaveOptions & WaitOptions) | null = null,
+  ): Promise<void> {
+    return this.#context.run("save", { signal: options?.signal, image: locals.join(", ") }, async (signal) => {
+      const { save } = await import("./operations/save.js");
+      await save(this.#context, locals.map(reference), target, options ?? {}, signal);
+    });
+  }
+
+  /** Makes a one-layer image of a folder or a tar, the same digest each time. */
+  import(
+    source: ImportSource,
+    name: LocalImage,
+    options: (ImportOptions & WaitOptions) | null = null,
+  ): Promise<LoadResult> {
+    return this.#context.run("import", { signal: options?.signal, image: String(name) }, async (signal) => {
+      const { importImage } = await import("./operations/load.js");
+      return await importImage(this.#context, source, LocalImage.from(name), options ?? {}, signal);
+    });
+  }
+}
+
+function reference(local: LocalImage | string): LocalImage | Digest {
+  return isDigest(local) ? local : LocalImage.from(local);
+}

@@ -1,0 +1,193 @@
+import type { Config } from "../config/config.js";
+import { nameContext } from "../config/config.js";
+import type { FetchCredentials } from "../config/credentials.js";
+import type { BlobEvent } from "../content/copy.js";
+import type { LayoutStore } from "../content/layout.js";
+import { Limiter } from "../content/limiter.js";
+import { SharedWork } from "../content/shared-work.js";
+import type { PutResult } from "../content/store.js";
+import type { DetectedEngine } from "../engines/engine.js";
+import { abortError, isLadingError, LadingError, type Side, throwIfAborted } from "../errors.js";
+import { Parser } from "../image/parser.js";
+import { type RemoteImage, wireName } from "../image/remote-image.js";
+import type { RegistryClient } from "../registry/client.js";
+import type { Repository } from "../registry/repository.js";
+import { RegistryConnections } from "./registry-connections.js";
+
+export interface ContextOptions {
+  readonly config: Config;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly fetchCredentials?: FetchCredentials | null | undefined;
+  readonly onWarning?: ((text: string) => void) | null | undefined;
+  readonly onDebug?: ((text: string) => void) | null | undefined;
+}
+
+/** What every call that waits may be given. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | null | undefined;
+  readonly fetchCredentials?: FetchCredentials | null | undefined;
+}
+
+/**
+ * What the operations of one client share: connections, limits, the engine, the store, and the list of what runs.
+ * Nothing is opened before it is asked for.
+ */
+export class ClientContext {
+  readonly config: Config;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly parser: Parser;
+  readonly blobs: Limiter;
+  readonly exports: Limiter;
+  readonly transfers: Limiter;
+  readonly shared = new SharedWork<PutResult, BlobEvent>();
+  readonly #options: ContextOptions;
+  readonly #connections: RegistryConnections;
+  readonly #closing = new AbortController();
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #identities = new WeakMap<object, number>();
+  #identityCount = 0;
+  #engine: Promise<DetectedEngine> | null = null;
+  #store: Promise<LayoutStore> | null = null;
+  #closed: Promise<void> | null = null;
+
+  constructor(options: ContextOptions) {
+    this.#options = options;
+    this.config = options.config;
+    this.env = options.env;
+    this.parser = new Parser(nameContext(options.config));
+    this.blobs = new Limiter(options.config.concurrency.blobs);
+    this.exports = new Limiter(options.config.concurrency.exports);
+    this.transfers = new Limiter(options.config.concurrency.transfers);
+    this.#connections = new RegistryConnections({
+      config: options.config,
+      env: options.env,
+      fetchCredentials: options.fetchCredentials ?? null,
+      onWarning: (text) => this.warn(text),
+      onDebug: options.onDebug ?? null,
+    });
+  }
+
+  warn(text: string): void {
+    this.#options.onWarning?.(text);
+  }
+
+  debug(text: string): void {
+    this.#options.onDebug?.(text);
+  }
+
+  /**
+   * Runs one call of the client: refused once the client is closed, cancelled by the caller's signal or by `close`,
+   * and whatever it throws leaves as a LadingError that names the operation.
+   */
+  run<T>(
+    operation: string,
+    { signal, image }: { readonly signal?: AbortSignal | null | undefined; readonly image?: string | undefined },
+    task: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    if (this.#closing.signal.aborted) {
+      return Promise.reject(new LadingError("closed", "the client is closed", { operation, image }));
+    }
+    const joined = signal ? AbortSignal.any([this.#closing.signal, signal]) : this.#closing.signal;
+    const work = (async () => {
+      try {
+        throwIfAborted(joined);
+        return await task(joined);
+      } catch (error) {
+        throw this.#leave(error, joined, signal ?? null).with({ operation, image });
+      }
+    })();
+    const tracked = work.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#running.add(tracked);
+    void tracked.then(() => this.#running.delete(tracked));
+    return work;
+  }
+
+  #leave(error: unknown, joined: AbortSignal, own: AbortSignal | null): LadingError {
+    if (isLadingError(error) && error.code === "callback-failed") return error;
+    // What broke because everything was torn down is not the reason; the signal is.
+    if (own?.aborted) return abortError(own);
+    if (joined.aborted) return abortError(joined);
+    if (isLadingError(error)) return error;
+    const message = error instanceof Error ? error.message : String(error);
+    return new LadingError("internal", `unexpected failure: ${message}`, { cause: error });
+  }
+
+  /** The engine in use, found at the first call. A failure is not remembered: the engine may be started meanwhile. */
+  engine(): Promise<DetectedEngine> {
+    if (this.#engine === null) {
+      const finding = this.#findEngine();
+      this.#engine = finding;
+      finding.catch(() => {
+        if (this.#engine === finding) this.#engine = null;
+      });
+    }
+    return this.#engine;
+  }
+
+  async #findEngine(): Promise<DetectedEngine> {
+    const [{ detectEngine }, { homedir }] = await Promise.all([import("../engines/detect.js"), import("node:os")]);
+    const detected = await detectEngine({
+      engine: this.config.engine,
+      env: this.env,
+      platform: process.platform,
+      homeDirectory: this.env.HOME ?? homedir(),
+      store: async () => {
+        const { StoreEngine } = await import("../engines/store.js");
+        return new StoreEngine(await this.store());
+      },
+    });
+    this.debug(`engine: ${detected.kind} (${detected.reason})`);
+    return detected;
+  }
+
+  /** The content store on disk: the hub of all transfers, and the store engine's home. */
+  store(): Promise<LayoutStore> {
+    this.#store ??= (async () => {
+      const { LayoutStore } = await import("../content/layout.js");
+      return new LayoutStore(this.config.store);
+    })();
+    return this.#store;
+  }
+
+  /** The registry of a cluster or an external host. */
+  registry(target: { readonly cluster: string } | { readonly host: string }): Promise<RegistryClient> {
+    return this.#connections.registry(target);
+  }
+
+  /** The repository of an image, with the credentials of this call. */
+  repository(image: RemoteImage, side: Side, options: CallOptions = {}): Promise<Repository> {
+    return this.#connections.repository(image, side, options.fetchCredentials ?? null);
+  }
+
+  /** A number that tells objects apart, for keys of shared work. */
+  identity(object: object): number {
+    let id = this.#identities.get(object);
+    if (id === undefined) {
+      this.#identityCount += 1;
+      id = this.#identityCount;
+      this.#identities.set(object, id);
+    }
+    return id;
+  }
+
+  /** Cancels what runs, waits for it, and lets go of connections, files and children. */
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      this.#closing.abort(new Error("the client is being closed"));
+      await Promise.all(this.#running);
+      const engine = await this.#engine?.catch(() => null);
+      await engine?.engine.close();
+      await this.#connections.close();
+    })();
+    return this.#closed;
+  }
+}
+
+/** `host[:port]/path` of an image on the wire: what every tool takes in front of `@digest` or `:tag`. */
+export function wirePath(image: RemoteImage): string {
+  const { registry, repository } = wireName(image);
+  return `${registry}/${repository}`;
+}

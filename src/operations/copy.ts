@@ -1,0 +1,265 @@
+import { convertManifests } from "../content/convert.js";
+import { type BlobEvent, copyBlobs, copyManifests } from "../content/copy.js";
+import type { ImageFormat } from "../content/layer-cache.js";
+import type { PutResult } from "../content/store.js";
+import { type ContentTree, layersSize, manifestReader, walkTree } from "../content/walk.js";
+import { isLadingError, LadingError } from "../errors.js";
+import { LocalImage } from "../image/local-image.js";
+import type { ImageProgress } from "../image/progress.js";
+import { type RemoteImage, wireName } from "../image/remote-image.js";
+import type { Digest } from "../oci/digest.js";
+import type { RawManifest } from "../oci/manifest.js";
+import type { Repository } from "../registry/repository.js";
+import { type CallOptions, type ClientContext, wirePath } from "./context.js";
+import type { BlobCounts } from "./push.js";
+import { RemoteDetails } from "./remote-details.js";
+import { type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
+import { TransferProgress } from "./transfer-progress.js";
+
+export interface CopyOptions extends CallOptions {
+  readonly progress?: ImageProgress | null | undefined;
+  readonly platform?: PlatformOption;
+  /** Every tag of the source repository; neither side names a tag then. @default false */
+  readonly allTags?: boolean | null | undefined;
+  /** What refers to the image goes along: signatures, attestations. @default false */
+  readonly referrers?: boolean | null | undefined;
+  readonly format?: ImageFormat | null | undefined;
+}
+
+interface CopyFields {
+  readonly reference: string;
+  readonly digest: Digest;
+  readonly manifestDigest: Digest | null;
+  readonly mediaType: string;
+  readonly size: number;
+  readonly platforms: readonly string[];
+  readonly tags: readonly string[];
+  readonly blobs: BlobCounts;
+  readonly bytesSent: number;
+  readonly unchanged: boolean;
+  readonly seconds: number;
+}
+
+export interface CopyJson extends CopyFields {
+  readonly source: string;
+  readonly remote: string;
+}
+
+export interface CopyResult extends CopyFields {
+  readonly source: RemoteImage;
+  readonly remote: RemoteImage;
+  toJSON(): CopyJson;
+}
+
+/** From one repository to another, through memory alone: blobs stream, what is there is skipped or mounted. */
+export async function copy(
+  context: ClientContext,
+  source: RemoteImage,
+  destination: RemoteImage,
+  options: CopyOptions,
+  callerSignal: AbortSignal,
+): Promise<readonly CopyResult[]> {
+  const from = await context.repository(source, "source", options);
+  const to = await context.repository(destination, "destination", options);
+  const failure = new AbortController();
+  const signal = AbortSignal.any([callerSignal, failure.signal]);
+  const progress = new TransferProgress({ progress: options.progress, onFailure: (error) => failure.abort(error) });
+  try {
+    const pairs: (readonly [RemoteImage, RemoteImage])[] = [];
+    if (options.allTags) {
+      if (source.tag !== null || source.digest !== null || destination.tag !== null || destination.digest !== null) {
+        throw new LadingError("usage", "with --all-tags neither side names a tag or digest");
+      }
+      for await (const page of from.tags({ signal })) {
+        for (const tag of page) pairs.push([source.withTag(tag), destination.withTag(tag)]);
+      }
+    } else pairs.push([source, destination]);
+    progress.push({ src: new LocalImage(wirePath(source), null), dst: destination });
+    const copies = pairs.map(([one, two]) =>
+      context.transfers.run(() => new Copy(context, from, to, options, progress, signal).run(one, two), signal),
+    );
+    // The first failure ends the others; the call returns when all of them have let go.
+    for (const one of copies) one.catch((error: unknown) => failure.abort(error));
+    await Promise.allSettled(copies);
+    if (failure.signal.aborted) throw failure.signal.reason;
+    return await Promise.all(copies);
+  } catch (error) {
+    failure.abort(error);
+    throw failure.signal.reason;
+  } finally {
+    progress.close();
+  }
+}
+
+class Copy {
+  readonly #context: ClientContext;
+  readonly #from: Repository;
+  readonly #to: Repository;
+  readonly #options: CopyOptions;
+  readonly #progress: TransferProgress;
+  readonly #signal: AbortSignal;
+
+  constructor(
+    context: ClientContext,
+    from: Repository,
+    to: Repository,
+    options: CopyOptions,
+    progress: TransferProgress,
+    signal: AbortSignal,
+  ) {
+    this.#context = context;
+    this.#from = from;
+    this.#to = to;
+    this.#options = options;
+    this.#progress = progress;
+    this.#signal = signal;
+  }
+
+  async run(source: RemoteImage, destination: RemoteImage): Promise<CopyResult> {
+    const started = performance.now();
+    const signal = this.#signal;
+    const details = new RemoteDetails(this.#from, signal);
+    let top = await details.top(source.digest ?? source.tag ?? "latest");
+    const platform = wantedPlatform(this.#options.platform, this.#context.config.platform, null);
+    if (platform !== null) top = (await selectManifest(top, platform, details.read)).image;
+    const images = await details.images(top);
+    const original = await walkTree(top.descriptor, async (descriptor) =>
+      descriptor.digest === top.descriptor.digest ? top : await details.read(descriptor),
+    );
+    const { format } = this.#options;
+    const manifests = format ? convertManifests(original.manifests, format) : original.manifests;
+    const root = manifests.at(-1)?.descriptor ?? top.descriptor;
+    const tree: ContentTree = { ...original, manifests, root };
+    // A copy of a digest to a place without a tag stays a copy of that digest.
+    const tag =
+      destination.tag ?? (destination.digest === null && source.digest === null ? (source.tag ?? "latest") : null);
+    if (destination.digest !== null && destination.digest !== root.digest) {
+      throw new LadingError(
+        "digest-mismatch",
+        `${source} is ${root.digest}, not the digest that the destination names`,
+        {
+          digest: root.digest,
+          side: "destination",
+        },
+      );
+    }
+    const head = await this.#to.resolve(tag ?? root.digest, { signal });
+    const unchanged = head?.digest === root.digest;
+    const results = unchanged ? new Map<Digest, PutResult>() : await this.#move(tree, source, destination);
+    if (!unchanged) await this.#publish(tree, tag);
+    if (this.#options.referrers) await this.#copyReferrers(tree, source, destination);
+    for (const layer of tree.layers) this.#progress.finish(layer.digest, "exists", layer.size);
+    const remote = tag === null ? destination : destination.withTag(tag);
+    return copyResult({
+      source,
+      remote,
+      tree,
+      tags: tag === null ? [] : [tag],
+      platforms: images.flatMap(({ platform: name }) => (name === null ? [] : [name])),
+      results,
+      unchanged,
+      seconds: (performance.now() - started) / 1000,
+    });
+  }
+
+  async #move(
+    tree: ContentTree,
+    source: RemoteImage,
+    destination: RemoteImage,
+  ): Promise<ReadonlyMap<Digest, PutResult>> {
+    const layers = new Set(tree.layers.map((layer) => layer.digest));
+    const [one, two] = [wireName(source), wireName(destination)];
+    const mountable = one.registry === two.registry && one.repository !== two.repository ? [one.repository] : [];
+    const { results } = await copyBlobs(tree.blobs, {
+      source: this.#from,
+      destination: this.#to,
+      limiter: this.#context.blobs,
+      shared: this.#context.shared,
+      sharedKey: `copy ${this.#context.identity(this.#from)} ${this.#context.identity(this.#to)}`,
+      mountFrom: () => mountable,
+      signal: this.#signal,
+      onEvent: ({ digest, size }, event: BlobEvent) => {
+        if (!layers.has(digest)) return;
+        if (event.kind === "checking") this.#progress.report(digest, "checking", 0, size);
+        else if (event.kind === "retrying") this.#progress.report(digest, "retrying", event.current, null);
+        else this.#progress.report(digest, "uploading", event.current, size);
+      },
+      onBlob: ({ digest, size }, { outcome }) => {
+        if (layers.has(digest)) this.#progress.finish(digest, outcome === "stored" ? "done" : outcome, size);
+      },
+    });
+    return results;
+  }
+
+  async #publish(tree: ContentTree, tag: string | null): Promise<void> {
+    const signal = this.#signal;
+    await copyManifests(tree.manifests.slice(0, tag === null ? undefined : -1), this.#to, signal);
+    const root = tree.manifests.at(-1);
+    if (tag !== null) await this.#to.tag(tree.root, tag, { signal, bytes: root?.bytes });
+  }
+
+  /** Referrers of every manifest of the image, and theirs; each is complete before it is visible. */
+  async #copyReferrers(tree: ContentTree, source: RemoteImage, destination: RemoteImage): Promise<void> {
+    const waiting: Digest[] = tree.manifests.map((raw) => raw.descriptor.digest);
+    const seen = new Set<Digest>(waiting);
+    for (let subject = waiting.shift(); subject !== undefined; subject = waiting.shift()) {
+      for (const referrer of await this.#referrersOf(subject)) {
+        if (seen.has(referrer.descriptor.digest)) continue;
+        seen.add(referrer.descriptor.digest);
+        const read = manifestReader(this.#from, this.#signal);
+        const own = await walkTree(referrer.descriptor, read);
+        await this.#move(own, source, destination);
+        await this.#publish(own, null);
+        waiting.push(referrer.descriptor.digest);
+      }
+    }
+  }
+
+  async #referrersOf(subject: Digest): Promise<readonly RawManifest[]> {
+    try {
+      const referrers = await this.#from.referrers(subject, { signal: this.#signal });
+      return await Promise.all(referrers.map(({ digest }) => this.#from.manifest(digest, { signal: this.#signal })));
+    } catch (error) {
+      if (isLadingError(error) && (error.code === "unsupported" || error.code === "not-found")) return [];
+      throw error;
+    }
+  }
+}
+
+function copyResult(input: {
+  readonly source: RemoteImage;
+  readonly remote: RemoteImage;
+  readonly tree: ContentTree;
+  readonly tags: readonly string[];
+  readonly platforms: readonly string[];
+  readonly results: ReadonlyMap<Digest, PutResult>;
+  readonly unchanged: boolean;
+  readonly seconds: number;
+}): CopyResult {
+  const { source, remote, tree, results } = input;
+  const counts = { sent: 0, mounted: 0, existing: 0 };
+  let bytesSent = 0;
+  for (const blob of tree.blobs) {
+    const result = results.get(blob.digest);
+    bytesSent += result?.transferred ?? 0;
+    if (result?.outcome === "stored") counts.sent += 1;
+    else if (result?.outcome === "mounted") counts.mounted += 1;
+    else counts.existing += 1;
+  }
+  const images = tree.manifests.filter((raw) => raw.manifest.kind === "image");
+  const fields: CopyFields = {
+    reference: `${wirePath(remote)}@${tree.root.digest}`,
+    digest: tree.root.digest,
+    manifestDigest: images.length === 1 ? (images[0]?.descriptor.digest ?? null) : null,
+    mediaType: tree.root.mediaType,
+    size: layersSize(tree.manifests.map((raw) => raw.manifest)),
+    platforms: input.platforms,
+    tags: input.tags,
+    blobs: counts,
+    bytesSent,
+    unchanged: input.unchanged,
+    seconds: input.seconds,
+  };
+  const json: CopyJson = { source: source.toString(), remote: remote.toString(), ...fields };
+  return { source, remote, ...fields, toJSON: () => json };
+}

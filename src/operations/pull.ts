@@ -1,0 +1,353 @@
+import { type BlobEvent, copyBlobs, copyManifests } from "../content/copy.js";
+import type { LayoutStore } from "../content/layout.js";
+import type { PutResult } from "../content/store.js";
+import { readVerified } from "../content/verify.js";
+import { type ContentTree, layersSize, walkTree } from "../content/walk.js";
+import type { EngineInfo, EngineKind, LocalEngine } from "../engines/engine.js";
+import { LadingError } from "../errors.js";
+import { LocalImage } from "../image/local-image.js";
+import type { ImageProgress } from "../image/progress.js";
+import { type RemoteImage, wireName } from "../image/remote-image.js";
+import type { Descriptor } from "../oci/descriptor.js";
+import { type Digest, digestHex, isDigest } from "../oci/digest.js";
+import { limits } from "../oci/limits.js";
+import { type ImageConfig, parseImageConfig, type RawManifest } from "../oci/manifest.js";
+import { formatPlatform, type Platform } from "../oci/platform.js";
+import type { Repository } from "../registry/repository.js";
+import { type CallOptions, type ClientContext, wirePath } from "./context.js";
+import { belongsTo, indexPlatforms, type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
+import { TransferProgress } from "./transfer-progress.js";
+
+export interface PullOptions extends CallOptions {
+  readonly progress?: ImageProgress | null | undefined;
+  /**
+   * `os/architecture[/variant]`, or `all` to keep an index whole. Default: the engine's platform
+   * (the store: linux and the host's architecture).
+   */
+  readonly platform?: PlatformOption;
+}
+
+export interface ReceivedCounts {
+  readonly received: number;
+  readonly existing: number;
+}
+
+interface PullFields {
+  /** `host/path@sha256:…`. */
+  readonly reference: string;
+  /** What the reference points at in the registry: a manifest or an index. */
+  readonly digest: Digest;
+  /** The image's own manifest; null where an index was kept whole. */
+  readonly manifestDigest: Digest | null;
+  readonly mediaType: string;
+  /** Compressed bytes of the distinct layers. */
+  readonly size: number;
+  readonly platforms: readonly string[];
+  readonly tags: readonly string[];
+  readonly engine: EngineKind;
+  /** The engine's ID of the image. */
+  readonly id: Digest;
+  /** The ID that the local name pointed at before, where it was another one; null else. */
+  readonly previousId: Digest | null;
+  readonly blobs: ReceivedCounts;
+  /** Bytes of blobs that came over the wire. */
+  readonly bytesReceived: number;
+  /** The engine had this image under this name. */
+  readonly unchanged: boolean;
+  readonly seconds: number;
+}
+
+export interface PullJson extends PullFields {
+  readonly local: string;
+  readonly remote: string;
+}
+
+export interface PullResult extends PullFields {
+  readonly local: LocalImage;
+  readonly remote: RemoteImage;
+  toJSON(): PullJson;
+}
+
+/** What goes to the engine: the root that it will know, and the image manifest in it. */
+interface Selection {
+  readonly top: RawManifest;
+  readonly root: Descriptor;
+  readonly tree: ContentTree;
+  readonly image: RawManifest | null;
+  readonly config: ImageConfig | null;
+}
+
+/** Every blob is verified before anyone can see it; the local name moves last. */
+export async function pull(
+  context: ClientContext,
+  remote: RemoteImage,
+  local: LocalImage | null,
+  options: PullOptions,
+  callerSignal: AbortSignal,
+): Promise<PullResult> {
+  const started = performance.now();
+  const { engine, kind } = await context.engine();
+  const failure = new AbortController();
+  const signal = AbortSignal.any([callerSignal, failure.signal]);
+  const progress = new TransferProgress({ progress: options.progress, onFailure: (error) => failure.abort(error) });
+  try {
+    const repository = await context.repository(remote, "source", options);
+    const target = localTarget(context, remote, local);
+    progress.pull({ src: remote, dst: target ?? new LocalImage(remote.name, null) });
+    const transfer = new Pull(context, engine, repository, remote, options, progress, signal);
+    const outcome = await transfer.run(target);
+    if (failure.signal.aborted) throw failure.signal.reason;
+    return pullResult(remote, kind, outcome, (performance.now() - started) / 1000);
+  } catch (error) {
+    throw failure.signal.aborted ? failure.signal.reason : error;
+  } finally {
+    progress.close();
+  }
+}
+
+/** The name that the image gets; null where it can be told only by the digest. */
+function localTarget(context: ClientContext, remote: RemoteImage, local: LocalImage | null): LocalImage | null {
+  if (local !== null) return local.tag === null ? new LocalImage(local.name, "latest") : local;
+  if (remote.digest !== null && remote.tag === null) return null;
+  const computed = context.parser.toLocal(remote);
+  return computed.tag === null ? new LocalImage(computed.name, "latest") : computed;
+}
+
+interface PullOutcome {
+  readonly local: LocalImage;
+  readonly selection: Selection;
+  readonly results: ReadonlyMap<Digest, PutResult>;
+  readonly id: Digest;
+  readonly previousId: Digest | null;
+  readonly unchanged: boolean;
+  readonly platform: Platform;
+}
+
+class Pull {
+  readonly #context: ClientContext;
+  readonly #engine: LocalEngine;
+  readonly #repository: Repository;
+  readonly #remote: RemoteImage;
+  readonly #options: PullOptions;
+  readonly #progress: TransferProgress;
+  readonly #signal: AbortSignal;
+
+  constructor(
+    context: ClientContext,
+    engine: LocalEngine,
+    repository: Repository,
+    remote: RemoteImage,
+    options: PullOptions,
+    progress: TransferProgress,
+    signal: AbortSignal,
+  ) {
+    this.#context = context;
+    this.#engine = engine;
+    this.#repository = repository;
+    this.#remote = remote;
+    this.#options = options;
+    this.#progress = progress;
+    this.#signal = signal;
+  }
+
+  async run(target: LocalImage | null): Promise<PullOutcome> {
+    const signal = this.#signal;
+    const info = await this.#engine.info(signal);
+    const store = await this.#context.store();
+    const selection = await this.#select(store, info);
+    const local = target ?? digestName(this.#context, this.#remote, selection.top.descriptor.digest);
+    const before = await this.#engine.inspect(local, signal);
+    const expected = expectedId(info, selection);
+    const { layers } = selection.tree;
+    const outcome = { local, selection, platform: selection.config?.platform ?? info.platform };
+    if (
+      before !== null &&
+      before.id === expected &&
+      (info.imageStore !== "oci-layout" || (await whole(store, selection)))
+    ) {
+      for (const layer of layers) this.#progress.finish(layer.digest, "exists", layer.size);
+      return { ...outcome, results: new Map(), id: before.id, previousId: null, unchanged: true };
+    }
+    for (const layer of layers) this.#progress.report(layer.digest, "waiting", 0, layer.size);
+    const present = await this.#layersInEngine(selection);
+    const wanted = selection.tree.blobs.filter((blob) => !present.has(blob.digest));
+    await this.#refuseWithoutSpace(store, wanted);
+    const results = await this.#download(store, wanted, selection);
+    await copyManifests(selection.tree.manifests, store, signal);
+    const { id } = await this.#engine.importImage(selection.root, {
+      from: store,
+      names: [local],
+      platform: selection.image === null ? null : (selection.config?.platform ?? null),
+      signal,
+      progress: this.#progress,
+    });
+    for (const layer of layers) {
+      const received = results.get(layer.digest)?.outcome === "stored";
+      this.#progress.finish(layer.digest, received ? "done" : "exists", layer.size);
+    }
+    if (info.imageStore !== "oci-layout") {
+      // Pushing what was pulled sends the original bytes: the engine itself forgets them.
+      await this.#remember(store, id, selection);
+    }
+    const previousId = before === null || before.id === id ? null : before.id;
+    return { ...outcome, results, id, previousId, unchanged: false };
+  }
+
+  /** Better to know before an hour of download than at its end. */
+  async #refuseWithoutSpace(store: LayoutStore, wanted: readonly Descriptor[]): Promise<void> {
+    let missing = 0;
+    for (const blob of wanted) if (!(await store.has(blob))) missing += blob.size;
+    if (missing === 0) return;
+    const free = await store.freeBytes();
+    if (missing <= free) return;
+    throw new LadingError("no-space", `the image needs ${missing} bytes, and ${store.directory} has ${free} free`, {
+      side: "destination",
+      hint: "free disk space, or choose another folder with --store",
+    });
+  }
+
+  /** Reads manifests down to what the engine takes: an image, an index with the engine's part, or an index whole. */
+  async #select(store: LayoutStore, info: EngineInfo): Promise<Selection> {
+    const signal = this.#signal;
+    const reference = this.#remote.digest ?? this.#remote.tag ?? "latest";
+    const top = await this.#repository.manifest(reference, { signal });
+    // What the store verified once is not asked for again.
+    const read = async (descriptor: Descriptor): Promise<RawManifest> => {
+      if (descriptor.digest === top.descriptor.digest) return top;
+      return await this.#repository.manifest(descriptor.digest, { signal });
+    };
+    const platform = wantedPlatform(this.#options.platform, this.#context.config.platform, info.platform);
+    if (top.manifest.kind === "index" && platform === null) {
+      if (info.imageStore !== "oci-layout" && info.imageStore !== "containerd") {
+        throw new LadingError("unsupported", `${this.#engine.kind} keeps one platform of an image, not all of them`, {
+          side: "destination",
+          hint: "leave --platform all out, or pull with --engine store",
+        });
+      }
+      return { top, root: top.descriptor, tree: await walkTree(top.descriptor, read), image: null, config: null };
+    }
+    const { image, entry } = await selectManifest(top, platform ?? info.platform, read);
+    const config = await this.#config(store, image);
+    if (entry === null || info.imageStore !== "containerd") {
+      return { top, root: image.descriptor, tree: await walkTree(image.descriptor, read), image, config };
+    }
+    // The engine's ID is the index's digest: the index goes along, with this platform and its attestations.
+    const belongs = belongsTo(entry);
+    const tree = await walkTree(top.descriptor, read, {
+      follow: (child, index) => index.digest !== top.descriptor.digest || belongs(child),
+    });
+    return { top, root: top.descriptor, tree, image, config };
+  }
+
+  /** The config is small and says which layers the engine may have already: it comes first. */
+  async #config(store: LayoutStore, image: RawManifest): Promise<ImageConfig | null> {
+    if (image.manifest.kind !== "image" || image.manifest.config.size > limits.config) return null;
+    if (!/\b(?:image\.config|container\.image)\b/.test(image.manifest.config.mediaType)) return null;
+    await this.#download(store, [image.manifest.config], null);
+    const bytes = await readVerified(store, image.manifest.config, { limit: limits.config, signal: this.#signal });
+    return parseImageConfig(bytes);
+  }
+
+  /** Compressed digests of the layers that the engine has unpacked already. */
+  async #layersInEngine({ image, config }: Selection): Promise<ReadonlySet<Digest>> {
+    const present = new Set<Digest>();
+    if (image?.manifest.kind !== "image" || config === null) return present;
+    const diffIds = config.diffIds.filter(isDigest);
+    const { layers } = image.manifest;
+    if (diffIds.length !== layers.length) return present;
+    const known = await this.#engine.knownLayers(diffIds, this.#signal);
+    for (const [index, layer] of layers.entries()) {
+      const diffId = diffIds[index];
+      if (diffId !== undefined && known.has(diffId)) present.add(layer.digest);
+    }
+    return present;
+  }
+
+  async #download(
+    store: LayoutStore,
+    blobs: readonly Descriptor[],
+    selection: Selection | null,
+  ): Promise<ReadonlyMap<Digest, PutResult>> {
+    const layers = new Set(selection?.tree.layers.map((layer) => layer.digest));
+    const { results } = await copyBlobs(blobs, {
+      source: this.#repository,
+      destination: store,
+      limiter: this.#context.blobs,
+      shared: this.#context.shared,
+      sharedKey: `pull ${this.#context.identity(this.#repository)}`,
+      signal: this.#signal,
+      onEvent: (descriptor, event) => {
+        if (layers.has(descriptor.digest)) this.#report(descriptor, event);
+      },
+    });
+    return results;
+  }
+
+  #report(descriptor: Descriptor, event: BlobEvent): void {
+    const { digest, size } = descriptor;
+    if (event.kind === "checking") this.#progress.report(digest, "checking", 0, size);
+    else if (event.kind === "retrying") this.#progress.report(digest, "retrying", event.current, null);
+    else this.#progress.report(digest, "downloading", event.current, size);
+  }
+
+  async #remember(store: LayoutStore, id: Digest, selection: Selection): Promise<void> {
+    const { image, config, root } = selection;
+    if (image?.manifest.kind === "image" && config !== null) {
+      for (const [index, layer] of image.manifest.layers.entries()) {
+        const diffId = config.diffIds[index];
+        if (isDigest(diffId)) await store.rememberLayer(diffId, layer);
+      }
+    }
+    await store.rememberManifest(id, "original", "", root);
+  }
+}
+
+/** A reference by digest alone gets the digest's first 12 hex digits as its local tag. */
+function digestName(context: ClientContext, remote: RemoteImage, digest: Digest): LocalImage {
+  const tag = digestHex(digest).slice(0, 12);
+  return new LocalImage(context.parser.toLocal(remote.withTag(tag)).name, tag);
+}
+
+/** What the engine will call the image, so that one that is there already is not pulled again. */
+function expectedId(info: EngineInfo, { root, image }: Selection): Digest | null {
+  if (info.imageStore === "containerd" || info.imageStore === "oci-layout") return root.digest;
+  return image?.manifest.kind === "image" ? image.manifest.config.digest : null;
+}
+
+async function whole(store: LayoutStore, { tree }: Selection): Promise<boolean> {
+  const there = await Promise.all(tree.blobs.map((blob) => store.has(blob)));
+  return there.every(Boolean);
+}
+
+function pullResult(remote: RemoteImage, kind: EngineKind, outcome: PullOutcome, seconds: number): PullResult {
+  const { local, selection, results, id, previousId, unchanged, platform } = outcome;
+  const { top, tree, image } = selection;
+  let received = 0;
+  let bytesReceived = 0;
+  for (const blob of tree.blobs) {
+    const result = results.get(blob.digest);
+    bytesReceived += result?.transferred ?? 0;
+    if (result?.outcome === "stored") received += 1;
+  }
+  const fields: PullFields = {
+    reference: `${wirePath(remote)}@${top.descriptor.digest}`,
+    digest: top.descriptor.digest,
+    manifestDigest: image?.descriptor.digest ?? null,
+    mediaType: top.descriptor.mediaType,
+    size: layersSize(tree.manifests.map((raw) => raw.manifest)),
+    platforms:
+      image === null && top.manifest.kind === "index"
+        ? indexPlatforms(top.manifest.manifests)
+        : [formatPlatform(platform)],
+    tags: wireName(remote).reference === remote.digest ? [] : [remote.tag ?? "latest"],
+    engine: kind,
+    id,
+    previousId,
+    blobs: { received, existing: tree.blobs.length - received },
+    bytesReceived,
+    unchanged,
+    seconds,
+  };
+  const json: PullJson = { local: local.toString(), remote: remote.toString(), ...fields };
+  return { local, remote, ...fields, toJSON: () => json };
+}

@@ -1,0 +1,376 @@
+import { convertManifests } from "../content/convert.js";
+import { copyBlobs, copyManifests, rootOf } from "../content/copy.js";
+import type { ImageFormat, TransferStore } from "../content/layer-cache.js";
+import type { ContentSource, PutResult } from "../content/store.js";
+import { readVerified } from "../content/verify.js";
+import { type ContentTree, layersSize, manifestReader, walkTree } from "../content/walk.js";
+import type { EngineImage, EngineInfo, EngineKind, LocalEngine } from "../engines/engine.js";
+import { isLadingError, LadingError } from "../errors.js";
+import { LocalImage } from "../image/local-image.js";
+import type { ImageProgress } from "../image/progress.js";
+import { isTag } from "../image/reference.js";
+import type { RemoteImage } from "../image/remote-image.js";
+import type { Descriptor } from "../oci/descriptor.js";
+import type { Digest } from "../oci/digest.js";
+import { limits } from "../oci/limits.js";
+import { parseImageConfig } from "../oci/manifest.js";
+import { mediaTypes } from "../oci/media-types.js";
+import { choosePlatform, formatPlatform, type Platform } from "../oci/platform.js";
+import type { Repository } from "../registry/repository.js";
+import { type CallOptions, type ClientContext, wirePath } from "./context.js";
+import { indexPlatforms, type PlatformOption, wantedPlatform } from "./selection.js";
+import { TransferProgress } from "./transfer-progress.js";
+
+export interface PushOptions extends CallOptions {
+  readonly progress?: ImageProgress | null | undefined;
+  /** `os/architecture[/variant]` narrows an index to one image. Default: an index is sent whole. */
+  readonly platform?: PlatformOption;
+  /** Further tags that the image gets, beside the one of `remote`. */
+  readonly tags?: readonly string[] | null | undefined;
+  /** Refuse (`conflict`) where a tag exists and points at something else. @default false */
+  readonly noClobber?: boolean | null | undefined;
+  /** Media types of the manifest. Default: as the image has them; `docker` for an engine that keeps no manifest. */
+  readonly format?: ImageFormat | null | undefined;
+}
+
+export interface BlobCounts {
+  readonly sent: number;
+  readonly mounted: number;
+  readonly existing: number;
+}
+
+export interface PushJson {
+  readonly local: string;
+  readonly remote: string;
+  readonly reference: string;
+  readonly digest: string;
+  readonly manifestDigest: string | null;
+  readonly mediaType: string;
+  readonly size: number;
+  readonly platforms: readonly string[];
+  readonly tags: readonly string[];
+  readonly engine: EngineKind;
+  readonly blobs: BlobCounts;
+  readonly bytesSent: number;
+  readonly unchanged: boolean;
+  readonly seconds: number;
+}
+
+export interface PushResult {
+  readonly local: LocalImage | Digest;
+  readonly remote: RemoteImage;
+  /** `host/path@sha256:…`. */
+  readonly reference: string;
+  /** What the tag points at: a manifest or an index. */
+  readonly digest: Digest;
+  /** The image's own manifest: the digest itself, or the one that an index has for the engine's platform; null else. */
+  readonly manifestDigest: Digest | null;
+  readonly mediaType: string;
+  /** Compressed bytes of the distinct layers. */
+  readonly size: number;
+  readonly platforms: readonly string[];
+  readonly tags: readonly string[];
+  readonly engine: EngineKind;
+  readonly blobs: BlobCounts;
+  /** Bytes of blobs that went over the wire, what was sent twice counted twice. */
+  readonly bytesSent: number;
+  /** The registry had it all, under these tags. */
+  readonly unchanged: boolean;
+  readonly seconds: number;
+  toJSON(): PushJson;
+}
+
+/** Blobs first, then manifests, then tags: a reader never sees an image that is not whole. */
+export async function push(
+  context: ClientContext,
+  local: LocalImage | Digest,
+  remote: RemoteImage,
+  options: PushOptions,
+  callerSignal: AbortSignal,
+): Promise<PushResult> {
+  const started = performance.now();
+  const tags = targetTags(remote, options.tags);
+  const { engine, kind } = await context.engine();
+  const failure = new AbortController();
+  const signal = AbortSignal.any([callerSignal, failure.signal]);
+  const progress = new TransferProgress({
+    progress: options.progress,
+    onFailure: (error) => failure.abort(error),
+  });
+  try {
+    const transfer = new Push(context, engine, await context.repository(remote, "destination", options), {
+      local,
+      remote,
+      tags,
+      options,
+      progress,
+      signal,
+    });
+    progress.push({
+      src: local instanceof LocalImage ? local : new LocalImage(local.replace(":", "-"), null),
+      dst: remote,
+    });
+    const outcome = await transfer.run();
+    if (failure.signal.aborted) throw failure.signal.reason;
+    return pushResult({ local, remote, tags, kind, ...outcome, seconds: (performance.now() - started) / 1000 });
+  } catch (error) {
+    throw failure.signal.aborted ? failure.signal.reason : error;
+  } finally {
+    progress.close();
+  }
+}
+
+function targetTags(remote: RemoteImage, more: readonly string[] | null | undefined): readonly string[] {
+  for (const tag of more ?? []) {
+    if (!isTag(tag)) throw new LadingError("bad-reference", `${JSON.stringify(tag)} is not a tag`);
+  }
+  if (remote.digest !== null) {
+    throw new LadingError("bad-reference", `${remote} names a digest; a push goes to a tag`, { side: "destination" });
+  }
+  return [...new Set([remote.tag ?? "latest", ...(more ?? [])])];
+}
+
+interface PushRequest {
+  readonly local: LocalImage | Digest;
+  readonly remote: RemoteImage;
+  readonly tags: readonly string[];
+  readonly options: PushOptions;
+  readonly progress: TransferProgress;
+  readonly signal: AbortSignal;
+}
+
+interface PushOutcome {
+  readonly tree: ContentTree;
+  readonly manifestDigest: Digest | null;
+  readonly platforms: readonly string[];
+  readonly results: ReadonlyMap<Digest, PutResult>;
+  readonly unchanged: boolean;
+}
+
+class Push {
+  readonly #context: ClientContext;
+  readonly #engine: LocalEngine;
+  readonly #repository: Repository;
+  readonly #request: PushRequest;
+
+  constructor(context: ClientContext, engine: LocalEngine, repository: Repository, request: PushRequest) {
+    this.#context = context;
+    this.#engine = engine;
+    this.#repository = repository;
+    this.#request = request;
+  }
+
+  async run(): Promise<PushOutcome> {
+    const { local, options, signal } = this.#request;
+    const image = await this.#engine.inspect(local, signal);
+    if (image === null) throw notLocal(this.#engine.kind, local);
+    const info = await this.#engine.info(signal);
+    const platform = wantedPlatform(options.platform, this.#context.config.platform, null);
+    const store = await this.#context.store();
+    const known = await this.#knownTree(store, image, platform);
+    const unchanged = known === null ? null : await this.#alreadyThere(known);
+    if (known !== null && unchanged !== null) {
+      return { tree: known, ...(await this.#about(known, info, store)), results: new Map(), unchanged };
+    }
+    const { tree, results } = await this.#transfer(store, info, image, platform, known);
+    return { tree, ...(await this.#about(tree, info, store)), results, unchanged: false };
+  }
+
+  /**
+   * The image's tree where it is known without an export: of an image that was pushed before, the store remembers
+   * the manifest. Its blobs need not be here any more.
+   */
+  async #knownTree(store: TransferStore, image: EngineImage, platform: Platform | null): Promise<ContentTree | null> {
+    const { format } = this.#request.options;
+    const remembered = await store.manifestFor(image.id, format ?? "original", platformKey(platform));
+    if (remembered === null) return null;
+    try {
+      const tree = await walkTree(remembered, manifestReader(store, this.#request.signal));
+      return format ? convertTree(tree, format) : tree;
+    } catch (error) {
+      if (isLadingError(error) && error.code === "not-found") return null; // Evicted from the cache: exported again.
+      throw error;
+    }
+  }
+
+  /** The platforms of an image and the manifest of the engine's own one. */
+  async #about(
+    tree: ContentTree,
+    info: EngineInfo,
+    store: ContentSource,
+  ): Promise<Pick<PushOutcome, "manifestDigest" | "platforms">> {
+    const { signal } = this.#request;
+    const byDigest = new Map(tree.manifests.map((raw) => [raw.descriptor.digest, raw]));
+    const root = byDigest.get(tree.root.digest);
+    if (root?.manifest.kind === "image") {
+      const { config } = root.manifest;
+      const source = (await store.has(config, { signal })) ? store : this.#repository;
+      return { manifestDigest: tree.root.digest, platforms: await configPlatforms(source, config, signal) };
+    }
+    const entries = root?.manifest.kind === "index" ? root.manifest.manifests : [];
+    const own = choosePlatform(entries, info.platform);
+    return { manifestDigest: own?.digest ?? null, platforms: indexPlatforms(entries) };
+  }
+
+  /** Null where something has to move; else whether nothing at all had to change. */
+  async #alreadyThere(tree: ContentTree): Promise<boolean | null> {
+    const { tags, options, signal, progress } = this.#request;
+    const heads = await Promise.all(tags.map((tag) => this.#repository.resolve(tag, { signal })));
+    const moved = tags.filter((_tag, index) => heads[index]?.digest !== tree.root.digest);
+    if (options.noClobber) refuseMoved(tags, heads, tree.root.digest, this.#request.remote);
+    const whole = moved.length < tags.length || (await this.#repository.has(tree.root, { signal }));
+    if (!whole) return null;
+    await this.#pointTags(tree, moved);
+    for (const layer of tree.layers) progress.finish(layer.digest, "exists", layer.size);
+    return moved.length === 0;
+  }
+
+  async #refuseToMove(digest: Digest): Promise<void> {
+    const { tags, signal, remote } = this.#request;
+    const heads = await Promise.all(tags.map((tag) => this.#repository.resolve(tag, { signal })));
+    refuseMoved(tags, heads, digest, remote);
+  }
+
+  async #transfer(
+    store: TransferStore,
+    info: EngineInfo,
+    image: EngineImage,
+    platform: Platform | null,
+    known: ContentTree | null,
+  ): Promise<Pick<PushOutcome, "tree" | "results">> {
+    const { options, progress, signal } = this.#request;
+    for (const layer of known?.layers ?? []) progress.report(layer.digest, "waiting", 0, layer.size);
+    const copy = () => this.#copyBlobs(store, platform, known);
+    // The store engine only reads its own files; the others work hard for an export.
+    const exporting = info.imageStore === "oci-layout" ? copy() : this.#context.exports.run(copy, signal);
+    const { results, manifests } = await exporting;
+    const original = await walkTree(rootOf(manifests), manifestReader(store, signal));
+    const tree = options.format ? convertTree(original, options.format) : original;
+    await copyManifests(tree.manifests, store, signal);
+    await store.rememberManifest(image.id, options.format ?? "original", platformKey(platform), tree.root);
+    if (options.noClobber) await this.#refuseToMove(tree.root.digest);
+    await copyManifests(tree.manifests.slice(0, -1), this.#repository, signal);
+    await this.#pointTags(tree, this.#request.tags);
+    return { tree, results };
+  }
+
+  async #copyBlobs(store: TransferStore, platform: Platform | null, known: ContentTree | null) {
+    const { local, options, progress, signal } = this.#request;
+    const knownLayers = known === null ? null : new Set(known.layers.map((layer) => layer.digest));
+    const isLayer = ({ digest, mediaType }: Descriptor) => knownLayers?.has(digest) ?? !configTypes.has(mediaType);
+    const format = options.format ?? "docker";
+    return await copyBlobs(this.#engine.exportImage(local, { into: store, platform, format, signal, progress }), {
+      source: store,
+      destination: this.#repository,
+      limiter: this.#context.blobs,
+      shared: this.#context.shared,
+      sharedKey: `push ${this.#context.identity(this.#repository)}`,
+      signal,
+      onEvent: (descriptor, event) => {
+        if (!isLayer(descriptor)) return;
+        if (event.kind === "checking") progress.report(descriptor.digest, "checking", 0, descriptor.size);
+        else if (event.kind === "retrying") progress.report(descriptor.digest, "retrying", event.current, null);
+        else progress.report(descriptor.digest, "uploading", event.current, descriptor.size);
+      },
+      onBlob: (descriptor, { outcome }) => {
+        if (isLayer(descriptor)) {
+          progress.finish(descriptor.digest, outcome === "stored" ? "done" : outcome, descriptor.size);
+        }
+      },
+    });
+  }
+
+  async #pointTags(tree: ContentTree, tags: readonly string[]): Promise<void> {
+    const root = tree.manifests.at(-1);
+    for (const tag of tags) {
+      await this.#repository.tag(tree.root, tag, { signal: this.#request.signal, bytes: root?.bytes });
+    }
+  }
+}
+
+/** Types of configs, which are not reported as layers. */
+const configTypes: ReadonlySet<string> = new Set([mediaTypes.ociConfig, mediaTypes.dockerConfig, mediaTypes.ociEmpty]);
+
+function platformKey(platform: Platform | null): string {
+  return platform === null ? "" : formatPlatform(platform);
+}
+
+/** The platform that an image's config says; none for an artifact. */
+async function configPlatforms(
+  source: ContentSource,
+  config: Descriptor,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  if (config.mediaType === mediaTypes.ociEmpty || !configTypes.has(config.mediaType)) return [];
+  const { platform } = parseImageConfig(await readVerified(source, config, { limit: limits.config, signal }));
+  return platform.os === "" ? [] : [formatPlatform(platform)];
+}
+
+function convertTree(tree: ContentTree, format: ImageFormat): ContentTree {
+  const manifests = convertManifests(tree.manifests, format);
+  return { ...tree, manifests, root: manifests.at(-1)?.descriptor ?? tree.root };
+}
+
+function refuseMoved(
+  tags: readonly string[],
+  heads: readonly (Descriptor | null)[],
+  digest: Digest,
+  remote: RemoteImage,
+): void {
+  for (const [index, tag] of tags.entries()) {
+    const head = heads[index] ?? null;
+    if (head === null || head.digest === digest) continue;
+    throw new LadingError("conflict", `${remote.withTag(tag)} exists and is another image (${head.digest})`, {
+      side: "destination",
+      digest: head.digest,
+      hint: "push without --no-clobber to move the tag, or choose another one",
+    });
+  }
+}
+
+/** @internal */
+export function notLocal(kind: EngineKind, local: LocalImage | Digest): LadingError {
+  const where = kind === "store" ? "Lading's own store" : kind === "docker" ? "Docker" : "Podman";
+  return new LadingError("not-found", `${where} has no image ${local}`, {
+    side: "source",
+    image: String(local),
+    hint: "`lading images` lists what is there; --engine chooses another engine",
+  });
+}
+
+interface ResultInput extends PushOutcome {
+  readonly local: LocalImage | Digest;
+  readonly remote: RemoteImage;
+  readonly tags: readonly string[];
+  readonly kind: EngineKind;
+  readonly seconds: number;
+}
+
+function pushResult({ tree, results, ...input }: ResultInput): PushResult {
+  const counts = { sent: 0, mounted: 0, existing: 0 };
+  let bytesSent = 0;
+  for (const blob of tree.blobs) {
+    const result = results.get(blob.digest);
+    bytesSent += result?.transferred ?? 0;
+    if (result?.outcome === "stored") counts.sent += 1;
+    else if (result?.outcome === "mounted") counts.mounted += 1;
+    else counts.existing += 1;
+  }
+  const remote = input.remote.tag === null ? input.remote.withTag("latest") : input.remote;
+  const fields = {
+    reference: `${wirePath(remote)}@${tree.root.digest}`,
+    digest: tree.root.digest,
+    manifestDigest: input.manifestDigest,
+    mediaType: tree.root.mediaType,
+    size: layersSize(tree.manifests.map((raw) => raw.manifest)),
+    platforms: input.platforms,
+    tags: input.tags,
+    engine: input.kind,
+    blobs: counts,
+    bytesSent,
+    unchanged: input.unchanged,
+    seconds: input.seconds,
+  };
+  const json: PushJson = { local: String(input.local), remote: remote.toString(), ...fields };
+  return { local: input.local, remote, ...fields, toJSON: () => json };
+}

@@ -1,0 +1,192 @@
+import { readFile } from "node:fs/promises";
+import type { ClusterConfig, Config } from "../config/config.js";
+import type { FetchCredentials } from "../config/credentials.js";
+import { LadingError, type Side } from "../errors.js";
+import { authorityOf, isLoopbackHost } from "../image/reference.js";
+import { type RemoteImage, wireName } from "../image/remote-image.js";
+import type { WireHandler } from "../oci/wire.js";
+import type { RegistryClient } from "../registry/client.js";
+import type { Repository } from "../registry/repository.js";
+import type { Registry } from "../server/index.js";
+
+export interface ConnectionOptions {
+  readonly config: Config;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly fetchCredentials: FetchCredentials | null;
+  readonly onWarning: (text: string) => void;
+  readonly onDebug: ((text: string) => void) | null;
+}
+
+interface Endpoint {
+  readonly url: string;
+  readonly handler: WireHandler | null;
+  readonly authHosts: readonly string[];
+}
+
+/** One RegistryClient per registry of a client: they share connections, tokens and back-off. */
+export class RegistryConnections {
+  readonly #options: ConnectionOptions;
+  readonly #clients = new Map<string, Promise<RegistryClient>>();
+  readonly #repositories = new Map<string, WeakMap<FetchCredentials, Repository>>();
+  readonly #embedded = new Map<string, Promise<Registry>>();
+  #credentials: Promise<FetchCredentials> | null = null;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+  }
+
+  async registry(target: { readonly cluster: string } | { readonly host: string }): Promise<RegistryClient> {
+    return await this.#client("cluster" in target ? await this.#cluster(target.cluster) : this.#external(target.host));
+  }
+
+  async repository(image: RemoteImage, side: Side, own: FetchCredentials | null): Promise<Repository> {
+    const { registry, repository } = wireName(image);
+    const cluster = image.clusterName === null ? null : this.#clusterFor(image.clusterName, registry);
+    const endpoint =
+      cluster !== null
+        ? await this.#cluster(cluster)
+        : image.clusterName !== null
+          ? { url: `${image.scheme}://${registry}`, handler: null, authHosts: [] }
+          : this.#external(registry);
+    const client = await this.#client(endpoint);
+    const fetchCredentials = own ?? (await this.#defaultCredentials());
+    // One object per repository and credential: what is shared between calls is never shared between tenants.
+    const key = `${endpoint.url} ${endpoint.handler === null} ${repository} ${side}`;
+    let byCredential = this.#repositories.get(key);
+    if (byCredential === undefined) {
+      byCredential = new WeakMap();
+      this.#repositories.set(key, byCredential);
+    }
+    let found = byCredential.get(fetchCredentials);
+    if (found === undefined) {
+      found = client.repository(repository, { fetchCredentials, side });
+      byCredential.set(fetchCredentials, found);
+    }
+    return found;
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients.values()) await (await client.catch(() => null))?.close();
+    for (const registry of this.#embedded.values()) await (await registry.catch(() => null))?.close();
+  }
+
+  /** The configured cluster of this name, where it is the one that the image means. */
+  #clusterFor(name: string, authority: string): string | null {
+    const cluster = this.#options.config.clusters[name];
+    return cluster !== undefined && authorityOf(cluster.registryUrl) === authority ? name : null;
+  }
+
+  async #cluster(name: string): Promise<Endpoint> {
+    const { clusters } = this.#options.config;
+    const cluster = Object.hasOwn(clusters, name) ? clusters[name] : undefined;
+    if (cluster === undefined) {
+      throw new LadingError("bad-reference", `there is no cluster ${JSON.stringify(name)}`, {
+        hint: `known: ${Object.keys(clusters).join(", ") || "none"}`,
+      });
+    }
+    const url = cluster.registryUrl.replace(/\/+$/, "");
+    const authHosts = cluster.authHosts ?? [];
+    if (cluster.registry) return { url, handler: await valueHandler(cluster.registry), authHosts };
+    if (cluster.data) return await this.#served(cluster, cluster.data, url);
+    return { url, handler: null, authHosts };
+  }
+
+  /** A cluster with a folder: over HTTP where `lading serve` holds it, else in this process. */
+  async #served(cluster: ClusterConfig, data: string, url: string): Promise<Endpoint> {
+    const authHosts = cluster.authHosts ?? [];
+    const { holderOf } = await import("../server/hold.js");
+    const holder = await holderOf(data);
+    if (holder !== null && (await this.#answers(holder))) {
+      this.#options.onDebug?.(`registry: ${data} is served at ${holder.url}`);
+      return { url: originOf(holder.url), handler: null, authHosts };
+    }
+    let embedded = this.#embedded.get(data);
+    if (embedded === undefined) {
+      embedded = import("../server/index.js").then(({ createRegistry }) =>
+        createRegistry({
+          storage: { directory: data },
+          onWaiting: ({ pid }) =>
+            this.#options.onWarning(
+              `waiting for ${pid === null ? "another process" : `process ${pid}`}, which writes to ${data}`,
+            ),
+        }),
+      );
+      this.#embedded.set(data, embedded);
+    }
+    return { url, handler: (await embedded).handle, authHosts };
+  }
+
+  /** The record of a server may be older than a reboot, or name a port that somebody else has now. */
+  async #answers(holder: { readonly url: string; readonly instanceId: string }): Promise<boolean> {
+    try {
+      const client = await this.#client({ url: originOf(holder.url), handler: null, authHosts: [] });
+      return (await client.ping()).instanceId === holder.instanceId;
+    } catch {
+      return false;
+    }
+  }
+
+  #external(host: string): Endpoint {
+    const plain = isLoopbackHost(host) || this.#options.config.insecure.includes(host);
+    return { url: `${plain ? "http" : "https"}://${host}`, handler: null, authHosts: [] };
+  }
+
+  #client({ url, handler, authHosts }: Endpoint): Promise<RegistryClient> {
+    const key = `${handler === null ? "wire" : "value"} ${url}`;
+    let client = this.#clients.get(key);
+    if (client === undefined) {
+      client = this.#makeClient({ url, handler, authHosts });
+      this.#clients.set(key, client);
+      const made = client;
+      made.catch(() => this.#clients.get(key) === made && this.#clients.delete(key));
+    }
+    return client;
+  }
+
+  async #makeClient({ url, handler, authHosts }: Endpoint): Promise<RegistryClient> {
+    const { config, env, onWarning, onDebug } = this.#options;
+    const { RegistryClient } = await import("../registry/client.js");
+    const authority = authorityOf(url);
+    return new RegistryClient({
+      url,
+      ...(handler === null ? {} : { handler }),
+      fetchCredentials: await this.#defaultCredentials(),
+      insecure: config.insecure.includes(authority) || config.insecure.includes(new URL(url).hostname),
+      ...(config.ca === null ? {} : { ca: await readAuthorities(config.ca) }),
+      authHosts,
+      perHost: config.concurrency.perHost,
+      env,
+      onWarning,
+      ...(onDebug === null ? {} : { onDebug }),
+    });
+  }
+
+  #defaultCredentials(): Promise<FetchCredentials> {
+    const { fetchCredentials, env, onWarning } = this.#options;
+    this.#credentials ??= fetchCredentials
+      ? Promise.resolve(fetchCredentials)
+      : import("../config/credentials.js").then(({ dockerCredentials }) => dockerCredentials({ env, onWarning }));
+    return this.#credentials;
+  }
+}
+
+function originOf(url: string): string {
+  return new URL(url).origin;
+}
+
+async function valueHandler(value: NonNullable<ClusterConfig["registry"]>): Promise<WireHandler> {
+  if (value.handle !== undefined) return value.handle.bind(value);
+  const { fetchHandler } = await import("../registry/fetch-handler.js");
+  return fetchHandler(value.fetch.bind(value));
+}
+
+async function readAuthorities(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    throw new LadingError("config-invalid", `the certificate file ${path} cannot be read`, {
+      hint: "ca in the configuration, LADING_CA_FILE or --ca-file name it",
+      cause,
+    });
+  }
+}
