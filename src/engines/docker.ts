@@ -1,0 +1,276 @@
+import { readImageArchive, writeDockerArchive, writeOciArchive } from "../content/archive.js";
+import { LadingError } from "../errors.js";
+import type { LocalImage } from "../image/local-image.js";
+import type { Descriptor } from "../oci/descriptor.js";
+import type { Digest } from "../oci/digest.js";
+import { choosePlatform, formatPlatform, normalizePlatform, type Platform } from "../oci/platform.js";
+import { endpointText } from "./endpoint.js";
+import type { EngineImage, EngineInfo, EngineReference, ExportOptions, ImportOptions, LocalEngine } from "./engine.js";
+import { type EngineApi, versionAtLeast } from "./engine-api.js";
+import { platformImage, wholeTree } from "./engine-content.js";
+import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
+import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
+import { isJsonObject, type JsonObject, jsonLines } from "./json-lines.js";
+import { knownPrefix } from "./known-layers.js";
+import { layerNames } from "./legacy-layer-id.js";
+import { checkLoaded } from "./load-check.js";
+import { loadProgress } from "./load-progress.js";
+
+export interface DockerEngineOptions {
+  /** Minutes, as `getTimezoneOffset` has it at the epoch; see `legacyLayerIds`. @default 0 */
+  readonly timeZoneOffset?: number;
+}
+
+/** Images inspected at the same time for a list. */
+const inspectsAtOnce = 8;
+
+/** Docker Engine, with the graph driver or the containerd image store. */
+export class DockerEngine implements LocalEngine {
+  readonly kind = "docker";
+  readonly #api: EngineApi;
+  readonly #timeZoneOffset: number;
+  #info: Promise<EngineInfo> | null = null;
+
+  constructor(api: EngineApi, options: DockerEngineOptions = {}) {
+    this.#api = api;
+    this.#timeZoneOffset = options.timeZoneOffset ?? 0;
+  }
+
+  info(signal?: AbortSignal): Promise<EngineInfo> {
+    this.#info ??= this.#askInfo(signal).catch((error: unknown) => {
+      this.#info = null;
+      throw error;
+    });
+    return this.#info;
+  }
+
+  async #askInfo(signal?: AbortSignal): Promise<EngineInfo> {
+    const { apiVersion } = await this.#api.ping(signal);
+    const answer = await this.#api.json({ path: "/info", doing: "asking the engine what it is", signal });
+    const info = isJsonObject(answer) ? answer : {};
+    const text = (value: unknown, otherwise: string): string =>
+      typeof value === "string" && value !== "" ? value : otherwise;
+    return {
+      kind: this.kind,
+      endpoint: endpointText(this.#api.endpoint),
+      version: text(info.ServerVersion, "") || null,
+      apiVersion,
+      imageStore: JSON.stringify(info.DriverStatus ?? null).includes("io.containerd.snapshotter")
+        ? "containerd"
+        : "graph-driver",
+      platform: normalizePlatform({ os: text(info.OSType, "linux"), architecture: text(info.Architecture, "amd64") }),
+    };
+  }
+
+  async list(signal?: AbortSignal): Promise<readonly EngineImage[]> {
+    return (await this.#listInspected(signal)).flatMap(toEngineImages);
+  }
+
+  /** A list does not tell platforms and layers, so each image is asked for; one that goes meanwhile is left out. */
+  async #listInspected(signal?: AbortSignal): Promise<readonly InspectedImage[]> {
+    const answer = await this.#api.json({ path: "/images/json", doing: "listing images", signal });
+    const ids = (Array.isArray(answer) ? answer : []).flatMap((entry) => readInspected(entry)?.id ?? []);
+    const images: (InspectedImage | null)[] = [];
+    for (let at = 0; at < ids.length; at += inspectsAtOnce) {
+      const group = ids.slice(at, at + inspectsAtOnce).map((id) => this.#inspect(id, signal));
+      images.push(...(await Promise.all(group)).map((found) => found?.image ?? null));
+    }
+    return images.filter((image) => image !== null);
+  }
+
+  async inspect(reference: EngineReference, signal?: AbortSignal): Promise<EngineImage | null> {
+    const found = await this.#inspect(reference, signal);
+    return found === null ? null : toEngineImage(found.image, typeof reference === "string" ? null : reference);
+  }
+
+  async #inspect(
+    reference: EngineReference,
+    signal?: AbortSignal,
+  ): Promise<{ readonly image: InspectedImage; readonly document: JsonObject } | null> {
+    const { apiVersion } = await this.#api.ping(signal);
+    let document: unknown;
+    try {
+      document = await this.#api.json({
+        path: `/images/${referencePath(referenceText(reference))}/json`,
+        query: { manifests: versionAtLeast(apiVersion, "1.48") ? "1" : undefined },
+        doing: `inspecting ${referenceText(reference)}`,
+        signal,
+      });
+    } catch (error) {
+      if (error instanceof LadingError && error.code === "not-found") return null;
+      throw error;
+    }
+    const image = readInspected(document);
+    if (image === null || !isJsonObject(document)) {
+      throw new LadingError("engine-failed", `the engine describes ${referenceText(reference)} in an unknown way`);
+    }
+    return { image, document };
+  }
+
+  async tag(reference: EngineReference, name: LocalImage, signal?: AbortSignal): Promise<void> {
+    await this.#api.json({
+      method: "POST",
+      path: `/images/${referencePath(referenceText(reference))}/tag`,
+      query: { repo: name.name, tag: name.tag ?? "latest" },
+      doing: `tagging ${referenceText(reference)}`,
+      signal,
+    });
+  }
+
+  async remove(
+    reference: EngineReference,
+    options: { readonly force: boolean; readonly signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    await this.#api.json({
+      method: "DELETE",
+      path: `/images/${referencePath(referenceText(reference))}`,
+      query: { force: options.force ? 1 : undefined },
+      doing: `removing ${referenceText(reference)}`,
+      signal: options.signal,
+    });
+  }
+
+  async *exportImage(reference: EngineReference, options: ExportOptions): AsyncGenerator<Descriptor> {
+    const { into, signal, progress } = options;
+    const found = await this.#inspect(reference, signal);
+    if (found === null) {
+      throw new LadingError("not-found", `the engine has no image ${referenceText(reference)}`, {
+        hint: "see the names it has with: lading images",
+      });
+    }
+    const { image, document } = found;
+    const { imageStore, platform: enginePlatform } = await this.info(signal);
+    const original = imageStore === "containerd";
+    const platform = original
+      ? presentPlatform(image, options.platform, enginePlatform)
+      : wantedPlatform(image, options.platform);
+    const key = [
+      image.id,
+      original ? "original" : options.format,
+      platform === null ? "all" : formatPlatform(platform),
+    ] as const;
+
+    const remembered = await into.manifestFor(...key);
+    const whole = remembered === null ? null : await wholeTree(into, remembered, signal);
+    if (whole !== null) {
+      yield* whole;
+      return;
+    }
+
+    // Docker writes the whole export to a file of its own before its first byte: say at once what is coming.
+    if (!original) for (const diffId of image.diffIds) progress?.report(diffId, "exporting", 0, null);
+    const { apiVersion } = await this.#api.ping(signal);
+    const source = await this.#api.stream({
+      // By ID, so that a name that moves meanwhile does not bring another image.
+      path: `/images/${image.id}/get`,
+      query: {
+        platform:
+          original && platform !== null && versionAtLeast(apiVersion, "1.48") ? JSON.stringify(platform) : undefined,
+      },
+      doing: `exporting ${referenceText(reference)}`,
+      signal,
+    });
+    let root: Descriptor | null = null;
+    for await (const descriptor of readImageArchive(source, {
+      into,
+      format: options.format,
+      platform,
+      layerNames: original ? undefined : layerNames(image.diffIds, document, this.#timeZoneOffset),
+      preferDockerArchive: !original,
+      progress,
+      signal,
+    })) {
+      root = descriptor;
+      yield descriptor;
+    }
+    if (root !== null) await into.rememberManifest(...key, root);
+  }
+
+  async knownLayers(diffIds: readonly Digest[], signal?: AbortSignal): Promise<ReadonlySet<Digest>> {
+    const { imageStore } = await this.info(signal);
+    if (imageStore === "containerd") return new Set();
+    const images = await this.#listInspected(signal);
+    return knownPrefix(
+      diffIds,
+      images.map((image) => image.diffIds),
+    );
+  }
+
+  async importImage(root: Descriptor, options: ImportOptions): Promise<{ readonly id: Digest }> {
+    const { from, names, signal } = options;
+    const info = await this.info(signal);
+    const image = await platformImage(from, root, options.platform ?? info.platform, signal);
+    const original = info.imageStore === "containerd";
+    const target = original && options.platform === null ? root : image.raw.descriptor;
+    const id = original ? target.digest : image.manifest.config.digest;
+    const archive = original
+      ? writeOciArchive(
+          [{ root: target, names: names.map((name) => `${canonicalName(name)}:${name.tag ?? "latest"}`) }],
+          from,
+          {
+            signal,
+          },
+        )
+      : writeDockerArchive(
+          [{ manifest: image.raw.descriptor, names, omit: await this.knownLayers(image.diffIds, signal) }],
+          from,
+          { signal },
+        );
+    const doing = `loading ${names.map(String).join(", ") || root.digest}`;
+    const answer = await this.#api.stream({
+      method: "POST",
+      path: "/images/load",
+      query: { quiet: 0 },
+      body: archive,
+      doing,
+      signal,
+    });
+    const report = loadProgress(options.progress, image.diffIds, image.manifest.layers);
+    for await (const line of jsonLines(answer, { doing })) report(line);
+    await checkLoaded({ id, diffIds: image.diffIds, names }, async (reference) => {
+      return (await this.#inspect(reference, signal))?.image ?? null;
+    });
+    return { id };
+  }
+
+  async close(): Promise<void> {
+    await this.#api.close();
+  }
+}
+
+/**
+ * Which platform of an image with original content goes out; null for the whole, as it is. An index of which only
+ * some platforms are there can't be pushed whole (no registry takes it), so it is narrowed to the engine's own
+ * platform, or to the only one there is.
+ * @throws LadingError `not-found`
+ */
+function presentPlatform(image: InspectedImage, wanted: Platform | null, engine: Platform): Platform | null {
+  const { manifests } = image;
+  const present = manifests
+    .filter(({ kind, available }) => kind === "image" && available)
+    .flatMap(({ digest, platform }) => (platform === null ? [] : [{ digest, platform }]));
+  if (wanted === null && manifests.every(({ available }) => available)) return null;
+  if (manifests.length === 0) return wanted;
+  const choice =
+    choosePlatform(present, wanted ?? engine) ?? (wanted === null && present.length === 1 ? present[0] : null);
+  if (choice === null || choice === undefined) throw noPlatform(image, wanted);
+  // An image that is no index is sent as it is.
+  return choice.digest === image.target ? null : choice.platform;
+}
+
+/** An image with one platform is taken for what is wanted, or not at all. */
+function wantedPlatform(image: InspectedImage, wanted: Platform | null): null {
+  const offered = image.platforms.map((platform) => ({ platform }));
+  if (wanted !== null && offered.length > 0 && choosePlatform(offered, wanted) === null)
+    throw noPlatform(image, wanted);
+  return null;
+}
+
+function noPlatform(image: InspectedImage, wanted: Platform | null): LadingError {
+  const offered = image.platforms.map(formatPlatform).join(", ") || "no complete platform";
+  const message =
+    wanted === null
+      ? `the engine holds only a part of ${image.id}: ${offered}`
+      : `the engine has no ${formatPlatform(wanted)} of ${image.id}, only ${offered}`;
+  return new LadingError("not-found", message, { hint: "choose a platform with --platform, or pull the image whole" });
+}
