@@ -32,10 +32,13 @@ export interface Context {
   readonly limits: RegistryLimits;
   readonly authorize: Authorize;
   readonly now: () => number;
-  /** Whether a mount without `from` looks through all repositories that the caller may read. */
-  readonly automaticMount: boolean;
-  /** Whether an index may name manifests that are not here. */
-  readonly sparseIndexes: boolean;
+  /**
+   * What a mount without `from` takes a blob from: any repository in the catalog that the caller may read, or, where
+   * everybody may read everything, wherever it comes from.
+   */
+  readonly automaticMount: "no" | "readable" | "anywhere";
+  /** Whether a manifest may name content that is not here. */
+  readonly sparse: boolean;
   /** What stands before `/v2/` in every Location and Link: empty, or a path without a slash at its end. */
   readonly prefix: string;
 }

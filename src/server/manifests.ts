@@ -1,5 +1,4 @@
 import { isTag } from "../image/reference.js";
-import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestAlgorithm, digestHex, digestOf, isDigest } from "../oci/digest.js";
 import { children, type Manifest } from "../oci/manifest.js";
 import { isForeignLayerType } from "../oci/media-types.js";
@@ -88,17 +87,18 @@ function wantedTags({ reference, query }: ManifestRoute, most: number): readonly
 
 /** @throws Fault where the content that the manifest names has not been pushed to this repository */
 async function checkReferences(repository: string, manifest: Manifest, context: Context): Promise<void> {
-  const { storage, sparseIndexes } = context;
+  const { storage } = context;
+  if (context.sparse) return;
   const here = async (digest: Digest): Promise<boolean> =>
     (await isLinked(storage, repository, digest)) ||
     (manifest.kind === "index" && (await readManifestRecord(storage, repository, digest)) !== null);
-  const checked = new Map<Digest, Descriptor>();
+  const wanted = new Set<Digest>();
   for (const child of children(manifest)) {
     // its bytes are elsewhere on purpose
     if (isForeignLayerType(child.mediaType) && (child.urls?.length ?? 0) > 0) continue;
-    if (!(manifest.kind === "index" && sparseIndexes)) checked.set(child.digest, child);
+    wanted.add(child.digest);
   }
-  for (const digest of checked.keys()) {
+  for (const digest of wanted) {
     if (await here(digest)) continue;
     throw new Fault(400, "MANIFEST_BLOB_UNKNOWN", "the manifest names content that the repository does not have", {
       detail: { digest },

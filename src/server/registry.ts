@@ -32,8 +32,8 @@ export interface RegistryOptions {
   readonly authorize?: Authorize | undefined;
   /** Whether a mount without `from` finds blobs of other repositories that the caller may read. @default true */
   readonly automaticMount?: boolean | undefined;
-  /** Whether an index may be pushed before the manifests that it names. @default false */
-  readonly sparseIndexes?: boolean | undefined;
+  /** Whether manifests are taken before (or without) the content that they name. @default false */
+  readonly sparse?: boolean | undefined;
   readonly limits?: Partial<RegistryLimits> | undefined;
   /** What went wrong in the registry itself, which clients only see as a 500. */
   readonly onError?: ((error: unknown) => void) | undefined;
@@ -102,8 +102,8 @@ export function createRegistry(options: RegistryOptions): Registry {
     limits,
     authorize: options.authorize ?? allowEverything,
     now,
-    automaticMount: options.automaticMount ?? true,
-    sparseIndexes: options.sparseIndexes ?? false,
+    automaticMount: !(options.automaticMount ?? true) ? "no" : options.authorize ? "readable" : "anywhere",
+    sparse: options.sparse ?? false,
     prefix,
   };
   const running = new Set<Promise<unknown>>();

@@ -562,7 +562,7 @@ describe.each(["memory", "filesystem"] as const)("a registry in %s", (kind) => {
       const child = { mediaType: mediaTypes.ociManifest, digest: missing, size: 3 };
       const index = JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [child] });
       expect((await client.putManifest("a", "sparse", index, mediaTypes.ociIndex)).status).toBe(400);
-      await remake({ sparseIndexes: true });
+      await remake({ sparse: true });
       expect((await client.putManifest("a", "sparse", index, mediaTypes.ociIndex)).status).toBe(201);
     });
 

@@ -92,7 +92,8 @@ async function mounted(
     (await authorize({ action: "pull", repository: candidate, headers: request.headers })).allowed;
   const find = async (): Promise<boolean> => {
     if (from !== null) return isRepositoryPath(from) && (await readable(from));
-    if (!context.automaticMount) return false;
+    if (context.automaticMount === "no") return false;
+    if (context.automaticMount === "anywhere") return true;
     const all = await storage.list(folders.repositories, { after: null, limit: Number.POSITIVE_INFINITY });
     for (const candidate of all) if (await readable(candidate)) return true;
     return false;
