@@ -38,13 +38,22 @@ export type { CopyJson, CopyOptions, CopyResult } from "./operations/copy.js";
 export type { DoctorCheck, DoctorJson, DoctorOptions, DoctorResult } from "./operations/doctor.js";
 export type { InspectJson, InspectOptions, InspectResult } from "./operations/inspect.js";
 export type { ListJson, ListOptions, ListResult } from "./operations/list.js";
-export type { ImportOptions, ImportSource, LoadOptions, LoadResult, LoadSource } from "./operations/load.js";
+export type {
+  ImportJson,
+  ImportOptions,
+  ImportResult,
+  ImportSource,
+  LoadJson,
+  LoadOptions,
+  LoadResult,
+  LoadSource,
+} from "./operations/load.js";
 export type { LocalListJson, LocalListOptions, LocalListResult } from "./operations/local.js";
 export type { LoginOptions, LoginResult, LogoutResult } from "./operations/login.js";
 export type { PullJson, PullOptions, PullResult } from "./operations/pull.js";
 export type { BlobCounts, PushJson, PushOptions, PushResult } from "./operations/push.js";
 export type { Removal, RemovalJson, RemovalOptions, RemovalResult } from "./operations/remove.js";
-export type { SaveFormat, SaveOptions, SaveTarget } from "./operations/save.js";
+export type { SaveFormat, SaveJson, SaveOptions, SaveResult, SaveTarget } from "./operations/save.js";
 export type { PlatformOption } from "./operations/selection.js";
 export type { DigestJson, DigestResult, PlatformedOptions, SizeJson, SizeResult } from "./operations/size.js";
 export type { TagInfoJson, TagInfoResult, TagRow, TagsJson, TagsOptions, TagsResult } from "./operations/tags.js";

@@ -3,9 +3,16 @@ import { LocalImage } from "./image/local-image.js";
 import { type Digest, isDigest } from "./oci/digest.js";
 import type { CallOptions, ClientContext } from "./operations/context.js";
 import type { InspectResult } from "./operations/inspect.js";
-import type { ImportOptions, ImportSource, LoadOptions, LoadResult, LoadSource } from "./operations/load.js";
+import type {
+  ImportOptions,
+  ImportResult,
+  ImportSource,
+  LoadOptions,
+  LoadResult,
+  LoadSource,
+} from "./operations/load.js";
 import type { LocalListOptions, LocalListResult } from "./operations/local.js";
-import type { SaveOptions, SaveTarget } from "./operations/save.js";
+import type { SaveOptions, SaveResult, SaveTarget } from "./operations/save.js";
 
 /** Which engine is used, and why. */
 export interface EngineChoice {
@@ -98,10 +105,10 @@ export class LocalImages {
     locals: readonly (LocalImage | string)[],
     target: SaveTarget,
     options: (SaveOptions & WaitOptions) | null = null,
-  ): Promise<void> {
+  ): Promise<SaveResult> {
     return this.#context.run("save", { signal: options?.signal, image: locals.join(", ") }, async (signal) => {
       const { save } = await import("./operations/save.js");
-      await save(this.#context, locals.map(reference), target, options ?? {}, signal);
+      return await save(this.#context, locals.map(reference), target, options ?? {}, signal);
     });
   }
 
@@ -110,7 +117,7 @@ export class LocalImages {
     source: ImportSource,
     name: LocalImage,
     options: (ImportOptions & WaitOptions) | null = null,
-  ): Promise<LoadResult> {
+  ): Promise<ImportResult> {
     return this.#context.run("import", { signal: options?.signal, image: String(name) }, async (signal) => {
       const { importImage } = await import("./operations/load.js");
       return await importImage(this.#context, source, LocalImage.from(name), options ?? {}, signal);

@@ -152,6 +152,18 @@ export class ClientContext {
     return this.#store;
   }
 
+  /** After a transfer through the store: what it left as cache goes, oldest use first, where it is over the limit. */
+  async trimCache(): Promise<void> {
+    try {
+      const { evictCache, defaultCacheLimit } = await import("../content/collect.js");
+      const store = await this.store();
+      await evictCache(store, { limit: this.config.cacheLimit ?? (await defaultCacheLimit(store)) });
+    } catch (error) {
+      // The transfer itself is done.
+      this.warn(`the cache could not be trimmed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
   /** The registry of a cluster or an external host. */
   registry(target: { readonly cluster: string } | { readonly host: string }): Promise<RegistryClient> {
     return this.#connections.registry(target);

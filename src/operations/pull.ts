@@ -189,6 +189,7 @@ class Pull {
       // Pushing what was pulled sends the original bytes: the engine itself forgets them.
       await this.#remember(store, id, selection);
     }
+    await this.#context.trimCache();
     const previousId = before === null || before.id === id ? null : before.id;
     return { ...outcome, results, id, previousId, unchanged: false };
   }

@@ -173,6 +173,7 @@ class Push {
       return { tree: known, ...(await this.#about(known, info, store)), results: new Map(), unchanged };
     }
     const { tree, results } = await this.#transfer(store, info, image, platform, known);
+    await this.#context.trimCache();
     return { tree, ...(await this.#about(tree, info, store)), results, unchanged: false };
   }
 

@@ -1,1 +1,157 @@
-export {};
+import { randomBytes } from "node:crypto";
+import { open, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { copyBlobs, copyManifests, rootOf } from "../content/copy.js";
+import { LayoutStore } from "../content/layout.js";
+import { manifestReader, walkTree } from "../content/walk.js";
+import type { EngineKind } from "../engines/engine.js";
+import { ioError, throwIfAborted } from "../errors.js";
+import { LocalImage } from "../image/local-image.js";
+import type { ImageProgress } from "../image/progress.js";
+import type { Descriptor } from "../oci/descriptor.js";
+import type { Digest } from "../oci/digest.js";
+import { isManifestType } from "../oci/media-types.js";
+import type { ClientContext } from "./context.js";
+import { notLocal } from "./push.js";
+import { wantedPlatform } from "./selection.js";
+import { TransferProgress } from "./transfer-progress.js";
+
+export type SaveFormat = "docker-archive" | "oci-archive" | "oci-dir";
+
+/** A file or folder by its path, or a function that takes the archive's bytes and resolves once it wants more. */
+export type SaveTarget = string | ((chunk: Uint8Array) => Promise<void>);
+
+export interface SaveOptions {
+  /** Default: `docker-archive`, which every tool reads. */
+  readonly as?: SaveFormat | null | undefined;
+  /** `os/architecture[/variant]` of an index; a docker-archive holds one. */
+  readonly platform?: string | null | undefined;
+  readonly progress?: ImageProgress | null | undefined;
+}
+
+export interface SaveJson {
+  readonly engine: EngineKind;
+  readonly images: readonly string[];
+  /** The path; null where the bytes went to a function. */
+  readonly output: string | null;
+  readonly as: SaveFormat;
+}
+
+export interface SaveResult extends SaveJson {
+  toJSON(): SaveJson;
+}
+
+interface Saved {
+  readonly root: Descriptor;
+  readonly names: readonly LocalImage[];
+}
+
+/** Writes images as an archive or a layout. A file appears under its name once it is whole. */
+export async function save(
+  context: ClientContext,
+  locals: readonly (LocalImage | Digest)[],
+  target: SaveTarget,
+  options: SaveOptions,
+  callerSignal: AbortSignal,
+): Promise<SaveResult> {
+  const failure = new AbortController();
+  const signal = AbortSignal.any([callerSignal, failure.signal]);
+  const progress = new TransferProgress({ progress: options.progress, onFailure: (error) => failure.abort(error) });
+  const as = options.as ?? "docker-archive";
+  try {
+    const { kind, engine } = await context.engine();
+    const store = await context.store();
+    const info = await engine.info(signal);
+    const images: Saved[] = [];
+    for (const local of locals) {
+      if ((await engine.inspect(local, signal)) === null) throw notLocal(kind, local);
+      const platform = wantedPlatform(
+        options.platform,
+        context.config.platform,
+        as === "docker-archive" ? info.platform : null,
+      );
+      const manifests: Descriptor[] = [];
+      const exported = engine.exportImage(local, { into: store, platform, format: "docker", signal, progress });
+      for await (const descriptor of exported) if (isManifestType(descriptor.mediaType)) manifests.push(descriptor);
+      images.push({ root: rootOf(manifests), names: local instanceof LocalImage ? [withTag(local)] : [] });
+    }
+    if (as === "oci-dir") await writeLayout(context, images, String(target), signal);
+    else await writeArchive(context, images, target, as, signal);
+    const json: SaveJson = {
+      engine: kind,
+      images: locals.map(String),
+      output: typeof target === "string" ? target : null,
+      as,
+    };
+    return { ...json, toJSON: () => json };
+  } catch (error) {
+    throw failure.signal.aborted ? failure.signal.reason : error;
+  } finally {
+    progress.close();
+  }
+}
+
+function withTag(local: LocalImage): LocalImage {
+  return local.tag === null ? new LocalImage(local.name, "latest") : local;
+}
+
+async function writeLayout(
+  context: ClientContext,
+  images: readonly Saved[],
+  directory: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const store = await context.store();
+  const layout = new LayoutStore(directory);
+  for (const { root, names } of images) {
+    const tree = await walkTree(root, manifestReader(store, signal));
+    await copyBlobs(tree.blobs, {
+      source: store,
+      destination: layout,
+      limiter: context.blobs,
+      shared: context.shared,
+      sharedKey: `save ${context.identity(layout)}`,
+      signal,
+    });
+    await copyManifests(tree.manifests, layout, signal);
+    for (const name of names) await layout.tag(root, name.toString(), { signal });
+  }
+}
+
+async function writeArchive(
+  context: ClientContext,
+  images: readonly Saved[],
+  target: SaveTarget,
+  as: "docker-archive" | "oci-archive",
+  signal: AbortSignal,
+): Promise<void> {
+  const store = await context.store();
+  const { writeDockerArchive, writeOciArchive } = await import("../content/archive.js");
+  const bytes =
+    as === "docker-archive"
+      ? writeDockerArchive(images, store, { compressed: false, signal })
+      : writeOciArchive(images, store, { signal });
+  if (typeof target === "string") await writeFile(target, bytes, signal);
+  else for await (const chunk of bytes) await target(chunk);
+}
+
+/** Beside its place first, so that a save that fails leaves what was there. */
+async function writeFile(path: string, bytes: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+  const temporary = join(dirname(path), `.lading-${randomBytes(6).toString("hex")}`);
+  try {
+    const file = await open(temporary, "wx", 0o644);
+    try {
+      for await (const chunk of bytes) {
+        throwIfAborted(signal);
+        await file.writeFile(chunk);
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw ioError(error, `writing ${path}`, { side: "destination" });
+  }
+}
