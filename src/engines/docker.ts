@@ -1,4 +1,3 @@
-import { readImageArchive, writeDockerArchive, writeOciArchive } from "../content/archive.js";
 import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
@@ -170,6 +169,7 @@ export class DockerEngine implements LocalEngine {
       doing: `exporting ${referenceText(reference)}`,
       signal,
     });
+    const { readImageArchive } = await import("../content/archive.js");
     let root: Descriptor | null = null;
     for await (const descriptor of readImageArchive(source, {
       into,
@@ -203,6 +203,7 @@ export class DockerEngine implements LocalEngine {
     const original = info.imageStore === "containerd";
     const target = original && options.platform === null ? root : image.raw.descriptor;
     const id = original ? target.digest : image.manifest.config.digest;
+    const { writeDockerArchive, writeOciArchive } = await import("../content/archive.js");
     const archive = original
       ? writeOciArchive(
           [{ root: target, names: names.map((name) => `${canonicalName(name)}:${name.tag ?? "latest"}`) }],

@@ -1,4 +1,3 @@
-import { readImageArchive, writeOciArchive } from "../content/archive.js";
 import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import { splitName } from "../image/reference.js";
@@ -170,6 +169,7 @@ export class PodmanEngine implements LocalEngine {
       doing: `exporting ${referenceText(reference)}`,
       signal,
     });
+    const { readImageArchive } = await import("../content/archive.js");
     let root: Descriptor | null = null;
     for await (const descriptor of readImageArchive(source, {
       into,
@@ -197,6 +197,7 @@ export class PodmanEngine implements LocalEngine {
     const known = await this.knownLayers(image.diffIds, signal);
     const sent = withoutKnownLayers(image, known);
     const [first, ...others] = names;
+    const { writeOciArchive } = await import("../content/archive.js");
     const archive = writeOciArchive(
       [{ root: sent.descriptor, names: first === undefined ? [] : [loadedName(first)] }],
       new OverlaySource(from, sent.added, sent.hidden),
