@@ -19,7 +19,6 @@ export async function buildCli(outdir = `${dist}/bin`) {
     absWorkingDir: root,
     entryPoints: { lading: "src/cli/main.ts" },
     outdir,
-    // Chunks lie beside the entry: what is found relative to a source file two folders deep is found from here too.
     chunkNames: "[name]-[hash]",
     bundle: true,
     splitting: true,
@@ -43,7 +42,10 @@ export async function buildCli(outdir = `${dist}/bin`) {
 
 function buildSdk() {
   const compiler = fileURLToPath(new URL("../node_modules/typescript/bin/tsc", import.meta.url));
-  const { status } = spawnSync(process.execPath, [compiler, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+  const { status } = spawnSync(process.execPath, [compiler, "-p", "tsconfig.build.json"], {
+    cwd: root,
+    stdio: "inherit",
+  });
   if (status !== 0) throw new Error("the SDK does not compile");
 }
 

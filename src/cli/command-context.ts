@@ -1,4 +1,5 @@
 import type { Client, OpenClientOptions } from "../client.js";
+import type { Config } from "../config/config.js";
 import type { GlobalFlags } from "./global-flags.js";
 import { timeLimit } from "./global-flags.js";
 import type { Io } from "./io.js";
@@ -34,15 +35,17 @@ export class CommandContext {
       ...(engine === undefined ? {} : { engine }),
       ...(store === undefined ? {} : { storePath: store }),
       ...(config === undefined ? {} : { configPath: config }),
-      ...(cluster === undefined ? {} : { cluster }),
-      ...(owner === undefined ? {} : { owner }),
-      ...(org === undefined ? {} : { org }),
-      ...(platform === undefined ? {} : { platform }),
-      ...(insecure === undefined ? {} : { insecure }),
-      ...(caFile === undefined ? {} : { ca: caFile }),
+      ...{ cluster, owner, org, platform, insecure, ca: caFile },
       onWarning: (text) => this.reporter.warning(text),
       ...(this.flags.debug === true ? { onDebug: (text: string) => this.reporter.debug(text) } : {}),
     };
+  }
+
+  /** The configuration alone, for verbs that need neither engine nor registry. */
+  async config(): Promise<Config> {
+    const { loadConfig } = await import("../config/config.js");
+    const { engine, storePath, configPath, overrides } = this.clientOptions;
+    return await loadConfig({ env: this.io.env, engine, storePath, configPath, overrides });
   }
 
   client(): Promise<Client> {

@@ -75,7 +75,9 @@ export function candidates(program: Command, words: readonly string[]): readonly
     const [flag, part] = current.split(/=(.*)/s, 2);
     const valued = part === undefined ? undefined : options.find((option) => option.long === flag);
     if (valued !== undefined) return fitting(choicesOf(valued), part);
-    return fitting(options.flatMap((option) => (option.long ? [{ value: option.long, description: option.description }] : [])));
+    return fitting(
+      options.flatMap((option) => (option.long ? [{ value: option.long, description: option.description }] : [])),
+    );
   }
   const verbs = command.commands.filter((child) => !isHidden(child, command));
   if (verbs.length > 0) return fitting(verbs.map((verb) => ({ value: verb.name(), description: verb.description() })));
@@ -88,7 +90,7 @@ function joinEqualSigns(words: readonly string[]): readonly string[] {
   const joined: string[] = [];
   for (const word of words) {
     const last = joined.at(-1);
-    if (last !== undefined && last.startsWith("--") && (word === "=" || last.endsWith("="))) joined[joined.length - 1] = last + word;
+    if (last?.startsWith("--") && (word === "=" || last.endsWith("="))) joined[joined.length - 1] = last + word;
     else joined.push(word);
   }
   return joined;

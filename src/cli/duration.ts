@@ -11,7 +11,9 @@ const longest = 2 ** 31 - 1;
  */
 export function parseDuration(text: string): number {
   const trimmed = text.trim();
-  const parts = /^\d+(?:\.\d+)?$/.test(trimmed) ? [[trimmed, trimmed, "s"]] : [...trimmed.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  const parts = /^\d+(?:\.\d+)?$/.test(trimmed)
+    ? [[trimmed, trimmed, "s"]]
+    : [...trimmed.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
   const whole = parts.map((part) => part[0]).join("") === trimmed;
   const duration = parts.reduce((sum, part) => sum + Number(part[1]) * (factors[part[2] ?? ""] ?? Number.NaN), 0);
   if (!whole || !(duration > 0) || duration > longest) {

@@ -1,4 +1,4 @@
-import { LadingError } from "../errors.js";
+import type { LadingError } from "../errors.js";
 import { asLadingError } from "./exit-code.js";
 
 /**

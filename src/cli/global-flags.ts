@@ -29,7 +29,7 @@ export interface GlobalFlags {
  * @throws LadingError `config-invalid` for the variable
  */
 export function progressMode(flags: GlobalFlags, env: Io["env"]): ProgressMode {
-  const variable = env["LADING_PROGRESS"] ?? "";
+  const variable = env.LADING_PROGRESS ?? "";
   if (flags.progress !== undefined) return flags.progress;
   if (variable === "") return "auto";
   const mode = progressChoices.find((choice) => choice === variable);
@@ -45,7 +45,7 @@ export function progressMode(flags: GlobalFlags, env: Io["env"]): ProgressMode {
  */
 export function timeLimit(flags: GlobalFlags, env: Io["env"]): number | null {
   if (flags.timeout !== undefined) return parseDuration(flags.timeout);
-  const variable = env["LADING_TIMEOUT"] ?? "";
+  const variable = env.LADING_TIMEOUT ?? "";
   if (variable === "") return null;
   try {
     return parseDuration(variable);

@@ -25,12 +25,12 @@ async function main(argv: readonly string[]): Promise<number> {
   const [first] = argv;
   if (argv.length === 1 && (first === "--version" || first === "-V")) {
     // Nothing is loaded for this one, not even the parser of the command line.
-    const { packageVersion } = await import("./version.js");
-    process.stdout.write(`${packageVersion()}\n`);
+    const { version } = await import("../version.js");
+    process.stdout.write(`${version}\n`);
     return 0;
   }
   // Node 22 and later keep the compiled code of what is loaded from here on.
-  module.enableCompileCache?.();
+  (module as { enableCompileCache?: () => unknown }).enableCompileCache?.();
   const io: Io = {
     stdin: process.stdin,
     stdout: process.stdout,

@@ -15,7 +15,9 @@ export async function passwordFromStdin(io: Io): Promise<string> {
     if (size > limit) throw new LadingError("usage", "what came on stdin is too long for a password");
     chunks.push(bytes);
   }
-  const text = Buffer.concat(chunks).toString("utf8").replace(/\r?\n$/, "");
+  const text = Buffer.concat(chunks)
+    .toString("utf8")
+    .replace(/\r?\n$/, "");
   if (text === "") throw new LadingError("usage", "no password came on stdin");
   return text;
 }
@@ -31,7 +33,10 @@ export async function ask(io: Io, question: string, hidden: boolean, signal: Abo
       hint: "give --username, and the password with --password-stdin",
     });
   }
-  const [{ createInterface }, { Writable }] = await Promise.all([import("node:readline/promises"), import("node:stream")]);
+  const [{ createInterface }, { Writable }] = await Promise.all([
+    import("node:readline/promises"),
+    import("node:stream"),
+  ]);
   let muted = false;
   // With terminal: true the interface itself echoes what is typed, to this stream alone.
   const output = new Writable({

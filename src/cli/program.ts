@@ -1,23 +1,26 @@
-// One table of all verbs on purpose: it is what `--help`, completion and the tests of the surface read. What a verb does
-// is in commands/, and is loaded when it runs.
+// Over 300 lines, since it is one table of all verbs on purpose: what `--help`, completion and the tests of the surface read. What a verb
+// does is in commands/, and is loaded when it runs.
 import { Command, Option } from "commander";
+import { version } from "../version.js";
 import type { CommandResult, Implementation } from "./command.js";
 import type { CommandContext } from "./command-context.js";
 import { engineChoices, type GlobalFlags, progressChoices } from "./global-flags.js";
 import type { Io } from "./io.js";
-import { packageVersion } from "./version.js";
 
 /** Runs what a verb does, with the flags that every verb has. */
 export type Execute = (flags: GlobalFlags, task: (context: CommandContext) => Promise<CommandResult>) => Promise<void>;
 
 const collect = (value: string, before: readonly string[] | undefined): readonly string[] => [...(before ?? []), value];
 
-/** The whole command line. Nothing but commander is loaded by building it. */
-export function buildProgram(io: Io, execute: Execute): Command {
+/**
+ * The whole command line. Nothing but commander is loaded by building it.
+ * @param onHelp Given the help that goes with an error, where a verb is missing.
+ */
+export function buildProgram(io: Io, execute: Execute, onHelp: (text: string) => void = () => undefined): Command {
   const program = new Command("lading");
   program
     .description("Moves container images between a local engine and a registry.")
-    .version(packageVersion(), "-V, --version", "print the version")
+    .version(version, "-V, --version", "print the version")
     .helpOption("-h, --help", "show help")
     .helpCommand("help [verb]", "show help for a verb")
     .showSuggestionAfterError()
@@ -26,10 +29,8 @@ export function buildProgram(io: Io, execute: Execute): Command {
       writeOut: (text) => {
         io.stdout.write(text);
       },
-      // What commander has to say about an error comes back as an exception; help beside it goes to stderr.
-      writeErr: (text) => {
-        io.stderr.write(text);
-      },
+      // What commander has to say about an error comes back as an exception.
+      writeErr: onHelp,
       outputError: () => undefined,
       getOutHelpWidth: () => io.stdout.columns ?? 100,
       getErrHelpWidth: () => io.stderr.columns ?? 100,
@@ -63,9 +64,10 @@ function addGlobalFlags(program: Command): void {
     .option("--org <name>", "current organisation")
     .option("--platform <os/arch>", "os/architecture[/variant], or all")
     .addOption(
-      new Option("--insecure <host[:port]>", "registry without TLS or with an unknown certificate; repeatable").argParser(
-        collect,
-      ),
+      new Option(
+        "--insecure <host[:port]>",
+        "registry without TLS or with an unknown certificate; repeatable",
+      ).argParser(collect),
     )
     .option("--ca-file <file>", "PEM file with further certificate authorities")
     .option("--json", "print one JSON value")
@@ -99,130 +101,190 @@ function addVerbs(program: Command, execute: Execute): void {
   }
   const format = () => new Option("--format <format>", "media types of the manifest").choices(["docker", "oci"]);
 
-  verb(program, "push <local> [remote]", "push a local image to a registry", [
-    "push app:1",
-    "push app:1 image:/bob/app:2 --tag latest",
-    "push app:1 registry.example.org/team/app:1 --format oci",
-  ], async () => (await import("./commands/push.js")).push)
+  verb(
+    program,
+    "push <local> [remote]",
+    "push a local image to a registry",
+    [
+      "push app:1",
+      "push app:1 image:/bob/app:2 --tag latest",
+      "push app:1 registry.example.org/team/app:1 --format oci",
+    ],
+    async () => (await import("./commands/push.js")).push,
+  )
     .addOption(new Option("-t, --tag <tag>", "one more tag in the registry; repeatable").argParser(collect))
     .option("--no-clobber", "refuse to move a tag that points at another image")
     .addOption(format());
 
-  verb(program, "pull <remote> [local]", "pull an image into the local engine", [
-    "pull image:app:1",
-    "pull image:app:1 app:copy",
-    "pull quay.io/org/app:v2 --platform linux/arm64",
-  ], async () => (await import("./commands/pull.js")).pull);
+  verb(
+    program,
+    "pull <remote> [local]",
+    "pull an image into the local engine",
+    ["pull image:app:1", "pull image:app:1 app:copy", "pull quay.io/org/app:v2 --platform linux/arm64"],
+    async () => (await import("./commands/pull.js")).pull,
+  );
 
-  verb(program, "copy <src> <dst>", "copy an image from registry to registry", [
-    "copy docker.io/library/alpine:3.20 image:alpine:3.20",
-    "copy image:app image://other/bob/app --all-tags",
-    "copy image:app:1 registry.example.org/team/app:1 --referrers",
-  ], async () => (await import("./commands/copy.js")).copy)
+  verb(
+    program,
+    "copy <src> <dst>",
+    "copy an image from registry to registry",
+    [
+      "copy docker.io/library/alpine:3.20 image:alpine:3.20",
+      "copy image:app image://other/bob/app --all-tags",
+      "copy image:app:1 registry.example.org/team/app:1 --referrers",
+    ],
+    async () => (await import("./commands/copy.js")).copy,
+  )
     .option("--all-tags", "every tag of the repository")
     .option("--referrers", "signatures, SBOMs and other referrers too")
     .addOption(format());
 
-  verb(program, "ls [glob]", "list the images of a cluster or registry", [
-    "ls",
-    "ls 'app*'",
-    "ls -l --registry registry.example.org",
-  ], async () => (await import("./commands/list.js")).list)
+  verb(
+    program,
+    "ls [glob]",
+    "list the images of a cluster or registry",
+    ["ls", "ls 'app*'", "ls -l --registry registry.example.org"],
+    async () => (await import("./commands/list.js")).list,
+  )
     .option("-l, --long", "a table")
     .option("--registry <host>", "list this registry instead of the current cluster's");
 
-  verb(program, "tags <ref>", "list the tags of an image", [
-    "tags image:app",
-    "tags -l --sort date image:app",
-    "tags --filter 'v1.*' --full-ref image:app",
-  ], async () => (await import("./commands/tags.js")).tags)
+  verb(
+    program,
+    "tags <ref>",
+    "list the tags of an image",
+    ["tags image:app", "tags -l --sort date image:app", "tags --filter 'v1.*' --full-ref image:app"],
+    async () => (await import("./commands/tags.js")).tags,
+  )
     .option("-l, --long", "digest, size, date and platforms of each tag")
     .addOption(new Option("--sort <by>", "order").choices(["name", "date", "size"]))
     .option("--filter <glob>", "tags that match")
     .option("--full-ref", "host/path:tag instead of the bare tag");
 
-  verb(program, "size <ref>", "print the compressed size of an image in bytes", [
-    "size image:app:1",
-    "size --human docker.io/library/alpine:3.20",
-  ], async () => (await import("./commands/size.js")).size).option("--human", "with a unit, for people");
+  verb(
+    program,
+    "size <ref>",
+    "print the compressed size of an image in bytes",
+    ["size image:app:1", "size --human docker.io/library/alpine:3.20"],
+    async () => (await import("./commands/size.js")).size,
+  ).option("--human", "with a unit, for people");
 
-  verb(program, "digest <ref>", "print the digest of an image", [
-    "digest image:app:1",
-    "digest image:app:1 --platform linux/arm64",
-  ], async () => (await import("./commands/digest.js")).digest);
-
-  verb(program, "info <ref>", "print one row of `tags -l`", ["info image:app:1", "info image:app:1 --json"], async () =>
-    (await import("./commands/info.js")).info,
+  verb(
+    program,
+    "digest <ref>",
+    "print the digest of an image",
+    ["digest image:app:1", "digest image:app:1 --platform linux/arm64"],
+    async () => (await import("./commands/digest.js")).digest,
   );
 
-  verb(program, "inspect [ref]", "show manifest, config and layers of an image", [
-    "inspect image:app:1",
-    "inspect image:app:1 --raw",
-    "inspect --local app:1",
-  ], async () => (await import("./commands/inspect.js")).inspect)
+  verb(
+    program,
+    "info <ref>",
+    "print one row of `tags -l`",
+    ["info image:app:1", "info image:app:1 --json"],
+    async () => (await import("./commands/info.js")).info,
+  );
+
+  verb(
+    program,
+    "inspect [ref]",
+    "show manifest, config and layers of an image",
+    ["inspect image:app:1", "inspect image:app:1 --raw", "inspect --local app:1"],
+    async () => (await import("./commands/inspect.js")).inspect,
+  )
     .option("--raw", "the manifest's own bytes")
     .option("--local <name>", "an image of the local engine");
 
-  verb(program, "rm <ref...>", "remove tags or images from a registry", [
-    "rm image:app:1",
-    "rm --dry-run image:app:1 image:app:2",
-    "rm --all-tags --yes image:old",
-  ], async () => (await import("./commands/remove.js")).remove)
+  verb(
+    program,
+    "rm <ref...>",
+    "remove tags or images from a registry",
+    ["rm image:app:1", "rm --dry-run image:app:1 image:app:2", "rm --all-tags --yes image:old"],
+    async () => (await import("./commands/remove.js")).remove,
+  )
     .option("-n, --dry-run", "only show what would be removed")
     .option("-f, --force", "also where other tags point at the same image")
     .option("-y, --yes", "do not ask")
     .option("--all-tags", "every tag of the repository")
     .option("--ignore-missing", "what is not there counts as removed");
 
-  verb(program, "images [glob]", "list local images", ["images", "images 'app*'", "images -l --engine store"], async () =>
-    (await import("./commands/images.js")).images,
+  verb(
+    program,
+    "images [glob]",
+    "list local images",
+    ["images", "images 'app*'", "images -l --engine store"],
+    async () => (await import("./commands/images.js")).images,
   ).option("-l, --long", "a table");
 
-  verb(program, "tag <source> <target>", "give a local image one more name", ["tag app:1 app:stable"], async () =>
-    (await import("./commands/tag.js")).tag,
+  verb(
+    program,
+    "tag <source> <target>",
+    "give a local image one more name",
+    ["tag app:1 app:stable"],
+    async () => (await import("./commands/tag.js")).tag,
   );
 
-  verb(program, "rmi <local...>", "remove local images", ["rmi app:1", "rmi --force app:1 app:2"], async () =>
-    (await import("./commands/rmi.js")).rmi,
+  verb(
+    program,
+    "rmi <local...>",
+    "remove local images",
+    ["rmi app:1", "rmi --force app:1 app:2"],
+    async () => (await import("./commands/rmi.js")).rmi,
   ).option("-f, --force", "also where it is in use");
 
-  verb(program, "load [source]", "load images from an archive, an OCI layout or stdin", [
-    "load app.tar",
-    "load ./oci-layout",
-    "docker save app:1 | lading load --engine store",
-  ], async () => (await import("./commands/load.js")).load).option("-f, --force", "move tags that point at another image");
+  verb(
+    program,
+    "load [source]",
+    "load images from an archive, an OCI layout or stdin",
+    ["load app.tar", "load ./oci-layout", "docker save app:1 | lading load --engine store"],
+    async () => (await import("./commands/load.js")).load,
+  ).option("-f, --force", "move tags that point at another image");
 
-  verb(program, "save <name...>", "save local images as an archive or an OCI layout", [
-    "save app:1 -o app.tar",
-    "save app:1 app:2 --as oci-dir -o ./layout",
-    "save app:1 | ssh host docker load",
-  ], async () => (await import("./commands/save.js")).save)
+  verb(
+    program,
+    "save <name...>",
+    "save local images as an archive or an OCI layout",
+    ["save app:1 -o app.tar", "save app:1 app:2 --as oci-dir -o ./layout", "save app:1 | ssh host docker load"],
+    async () => (await import("./commands/save.js")).save,
+  )
     .option("-o, --output <path>", "file or folder; - is stdout", "-")
     .addOption(new Option("--as <form>", "form of the output").choices(["docker-archive", "oci-archive", "oci-dir"]));
 
-  verb(program, "import <source> <name>", "make a one-layer image of a folder or a tar", [
-    "import ./rootfs base:1",
-    "tar c app | lading import - app:1",
-  ], async () => (await import("./commands/import.js")).importImage)
+  verb(
+    program,
+    "import <source> <name>",
+    "make a one-layer image of a folder or a tar",
+    ["import ./rootfs base:1", "tar c app | lading import - app:1"],
+    async () => (await import("./commands/import.js")).importImage,
+  )
     .option("--keep-owner", "keep the owners of files; default: root")
     .option("-f, --force", "move a tag that points at another image");
 
-  verb(program, "login [target]", "check and store the credentials of a registry", [
-    "login -u alice",
-    "login registry.example.org -u alice --password-stdin < secret",
-  ], async () => (await import("./commands/login.js")).login)
+  verb(
+    program,
+    "login [target]",
+    "check and store the credentials of a registry",
+    ["login -u alice", "login registry.example.org -u alice --password-stdin < secret"],
+    async () => (await import("./commands/login.js")).login,
+  )
     .option("-u, --username <user>", "user name")
     .option("--password-stdin", "read the password from stdin");
 
-  verb(program, "logout [target]", "forget the credentials of a registry", ["logout", "logout registry.example.org"], async () =>
-    (await import("./commands/logout.js")).logout,
+  verb(
+    program,
+    "logout [target]",
+    "forget the credentials of a registry",
+    ["logout", "logout registry.example.org"],
+    async () => (await import("./commands/logout.js")).logout,
   );
 
-  verb(program, "serve", "serve the embedded registry over HTTP", [
+  verb(
+    program,
     "serve",
-    "serve --data /srv/lading --port 0",
-    "serve --host 0.0.0.0 --open",
-  ], async () => (await import("./commands/serve.js")).serve)
+    "serve the embedded registry over HTTP",
+    ["serve", "serve --data /srv/lading --port 0", "serve --host 0.0.0.0 --open"],
+    async () => (await import("./commands/serve.js")).serve,
+  )
     .option("--data <dir>", "the registry's folder; default: that of the cluster")
     .option("--host <address>", "address to listen on; default: both loopback addresses")
     .option("--port <number>", "port, 0 for a free one", "5050")
@@ -230,27 +292,52 @@ function addVerbs(program: Command, execute: Execute): void {
 
   const config = program.command("config").description("show and change the configuration");
   const configModule = () => import("./commands/config.js");
-  verb(config, "show", "print the configuration in effect", ["config show", "config show --json"], async () =>
-    (await configModule()).show,
+  verb(
+    config,
+    "show",
+    "print the configuration in effect",
+    ["config show", "config show --json"],
+    async () => (await configModule()).show,
   );
-  verb(config, "get <key>", "print one value", ["config get cluster", "config get clusters.main.registryUrl"], async () =>
-    (await configModule()).get,
+  verb(
+    config,
+    "get <key>",
+    "print one value",
+    ["config get cluster", "config get clusters.main.registryUrl"],
+    async () => (await configModule()).get,
   );
-  verb(config, "set <key> <value>", "write one value to the configuration file", [
-    "config set owner alice",
-    "config set clusters.main.registryUrl https://registry.example.org",
-    "config set cacheLimit 20G",
-  ], async () => (await configModule()).set);
-  verb(config, "use <cluster>", "make a cluster the current one", ["config use main"], async () =>
-    (await configModule()).use,
+  verb(
+    config,
+    "set <key> <value>",
+    "write one value to the configuration file",
+    [
+      "config set owner alice",
+      "config set clusters.main.registryUrl https://registry.example.org",
+      "config set cacheLimit 20G",
+    ],
+    async () => (await configModule()).set,
+  );
+  verb(
+    config,
+    "use <cluster>",
+    "make a cluster the current one",
+    ["config use main"],
+    async () => (await configModule()).use,
   );
 
-  verb(program, "doctor", "check engine, registry, credentials, clock and disk", ["doctor", "doctor --json"], async () =>
-    (await import("./commands/doctor.js")).doctor,
+  verb(
+    program,
+    "doctor",
+    "check engine, registry, credentials, clock and disk",
+    ["doctor", "doctor --json"],
+    async () => (await import("./commands/doctor.js")).doctor,
   );
 
-  verb(program, "completion <shell>", "print a completion script for bash, zsh, fish or powershell", [
-    "completion bash > /etc/bash_completion.d/lading",
-    "completion zsh > ~/.zfunc/_lading",
-  ], async () => (await import("./commands/completion.js")).completion);
+  verb(
+    program,
+    "completion <shell>",
+    "print a completion script for bash, zsh, fish or powershell",
+    ["completion bash > /etc/bash_completion.d/lading", "completion zsh > ~/.zfunc/_lading"],
+    async () => (await import("./commands/completion.js")).completion,
+  );
 }

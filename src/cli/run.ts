@@ -34,11 +34,15 @@ export async function run(argv: readonly string[], io: Io, options: RunOptions =
     });
     code = await perform(io, flags, reporter, options.openClient ?? openRealClient, task);
   };
+  let help = "";
+  const program = buildProgram(io, execute, (text) => {
+    help += text;
+  });
   try {
-    await buildProgram(io, execute).parseAsync([...argv], { from: "user" });
+    await program.parseAsync([...argv], { from: "user" });
     return code;
   } catch (error) {
-    return await refuse(error, argv, io);
+    return await refuse(error, argv, io, help);
   }
 }
 
@@ -99,10 +103,11 @@ function conclude(result: CommandResult, io: Io, flags: GlobalFlags, reporter: R
 }
 
 /** A command line that was not understood, or whose flags contradict the environment. */
-async function refuse(thrown: unknown, argv: readonly string[], io: Io): Promise<number> {
+async function refuse(thrown: unknown, argv: readonly string[], io: Io, help: string): Promise<number> {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
   const error = thrown instanceof CommanderError ? usageError(thrown) : asLadingError(thrown);
   const { json, progressJson } = asksForJson(argv);
+  if (!json && !progressJson && help !== "") io.stderr.write(`${help}\n`);
   const reporter = await Reporter.open(io, {
     mode: progressJson ? "json" : "none",
     quiet: false,
@@ -118,7 +123,10 @@ function usageError(error: CommanderError): LadingError {
     return new LadingError("usage", "a verb is missing", { hint: "`lading --help` lists the verbs" });
   }
   const [first = "", ...rest] = error.message.split("\n");
-  const suggestion = rest.join(" ").trim().replace(/^\((.*)\)$/, "$1");
+  const suggestion = rest
+    .join(" ")
+    .trim()
+    .replace(/^\((.*)\)$/, "$1");
   return new LadingError("usage", first.replace(/^error: /, ""), {
     hint: suggestion === "" ? "`lading VERB --help` shows the flags and examples of a verb" : suggestion,
   });

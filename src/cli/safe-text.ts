@@ -3,7 +3,8 @@
  * that turn the direction of text, characters without width, tag characters and halves of surrogate pairs.
  */
 const unsafe =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]|\p{Surrogate}/gu;
+  // biome-ignore lint/suspicious/noMisleadingCharacterClass: combining characters are meant one by one
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]|\u034f|\p{Surrogate}/gu;
 
 /**
  * Text from outside (registry, engine, archive, file) made visible: what could steer a terminal becomes an escape

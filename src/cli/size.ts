@@ -19,7 +19,8 @@ const factors: Readonly<Record<string, number>> = {
  */
 export function parseSize(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([kmgt]i?)?b?$/i.exec(text.trim());
-  const bytes = match === null ? Number.NaN : Number(match[1]) * (factors[(match[2] ?? "").toLowerCase()] ?? Number.NaN);
+  const bytes =
+    match === null ? Number.NaN : Number(match[1]) * (factors[(match[2] ?? "").toLowerCase()] ?? Number.NaN);
   if (!Number.isFinite(bytes) || bytes > Number.MAX_SAFE_INTEGER) {
     throw new LadingError("usage", `${JSON.stringify(text)} is not a size`, { hint: "for example 500M, 10G or 512Mi" });
   }

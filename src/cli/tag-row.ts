@@ -15,5 +15,11 @@ export const tagHeading = ["TAG", "DIGEST", "SIZE", "CREATED", "PLATFORMS"] as c
 /** @param terminal Whether sizes are for people; in a pipe they are bytes. */
 export function tagCells(row: TagRow, terminal: boolean): readonly (string | null)[] {
   const size = row.size === null ? null : terminal ? formatSize(row.size) : String(row.size);
-  return [row.tag ?? row.digest, row.digest, size, row.created, row.platforms?.map((name) => safeText(name)).join(",") ?? null];
+  return [
+    row.tag ?? row.digest,
+    row.digest,
+    size,
+    row.created,
+    row.platforms?.map((name) => safeText(name)).join(",") ?? null,
+  ];
 }

@@ -1,8 +1,8 @@
 import type { Config } from "../../config/config.js";
 import { LadingError } from "../../errors.js";
 import type { Implementation } from "../command.js";
+import type { CommandContext } from "../command-context.js";
 import { safeText } from "../safe-text.js";
-import { parseSize } from "../size.js";
 
 /** What `config show` prints: the configuration in effect, without values that are programs. */
 function plainConfig(config: Config) {
@@ -30,17 +30,61 @@ function shown(value: Leaf): string {
 }
 
 export const show: Implementation<[], unknown> = async (context) => {
-  const client = await context.client();
-  const json = plainConfig(client.config);
+  const json = plainConfig(await context.config());
   return { json, lines: [...leaves(json)].map(([key, value]) => safeText(`${key} = ${shown(value)}`)) };
 };
 
 export const get: Implementation<[key: string], unknown> = async (context, [key]) => {
-  const client = await context.client();
-  const all = [...leaves(plainConfig(client.config))];
+  const all = [...leaves(plainConfig(await context.config()))];
   const exact = all.find(([name]) => name === key);
   if (exact !== undefined) return { json: { key, value: exact[1] }, lines: [safeText(shown(exact[1]))] };
   throw new LadingError("usage", `there is no ${JSON.stringify(key)} in the configuration`, {
-    hint: `for example ${all.slice(0, 3).map(([name]) => name).join(", ")}; \`lading config show\` lists all`,
+    hint: `for example ${all
+      .slice(0, 3)
+      .map(([name]) => name)
+      .join(", ")}; \`lading config show\` lists all`,
   });
+};
+
+/** How a value is read: the file checks the rest when it is written. */
+function changeOf(key: string, value: string): Readonly<Record<string, unknown>> {
+  const list = () => value.split(/[\s,]+/).filter((entry) => entry !== "");
+  const [first = "", second = "", third = "", ...more] = key.split(".");
+  if (["cluster", "owner", "org", "engine", "store", "ca", "platform", "cacheLimit"].includes(key))
+    return { [key]: value };
+  if (key === "insecure") return { insecure: list() };
+  if (more.length === 0 && first === "concurrency" && second !== "" && third === "") {
+    return { concurrency: { [second]: Number(value) } };
+  }
+  if (more.length === 0 && first === "clusters" && second !== "") {
+    if (third === "registryUrl" || third === "data") return { clusters: { [second]: { [third]: value } } };
+    if (third === "authHosts") return { clusters: { [second]: { authHosts: list() } } };
+  }
+  throw new LadingError("usage", `${JSON.stringify(key)} is no key of the configuration`, {
+    hint: "for example owner, cluster, insecure, concurrency.blobs or clusters.NAME.registryUrl",
+  });
+}
+
+async function write(context: CommandContext, changes: Readonly<Record<string, unknown>>): Promise<string> {
+  const { configPath, writeConfigFile } = await import("../../config/file.js");
+  const path = context.flags.config ?? configPath(context.io.env);
+  await writeConfigFile(path, changes);
+  context.reporter.note(`written to ${path}`);
+  return path;
+}
+
+export const set: Implementation<[key: string, value: string], unknown> = async (context, [key, value]) => {
+  const path = await write(context, changeOf(key, value));
+  return { json: { path, key, value }, lines: [] };
+};
+
+export const use: Implementation<[cluster: string], unknown> = async (context, [cluster]) => {
+  const { clusters } = await context.config();
+  if (!Object.hasOwn(clusters, cluster)) {
+    throw new LadingError("config-invalid", `there is no cluster ${JSON.stringify(cluster)}`, {
+      hint: `known are ${Object.keys(clusters).join(", ")}; \`lading config set clusters.${cluster}.registryUrl URL\` adds one`,
+    });
+  }
+  const path = await write(context, { cluster });
+  return { json: { path, cluster }, lines: [] };
 };

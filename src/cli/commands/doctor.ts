@@ -16,9 +16,13 @@ export const doctor: Implementation<[], unknown> = async (context) => {
   const failed = json.checks.filter(({ status }) => status === "fail");
   const [first] = failed;
   if (first === undefined) return { json, lines };
-  const verdict = new LadingError(first.code ?? "internal", `${failed.length} of ${json.checks.length} checks failed, the first is ${first.id}: ${first.message}`, {
-    operation: "doctor",
-    hint: first.hint,
-  });
+  const verdict = new LadingError(
+    first.code ?? "internal",
+    `${failed.length} of ${json.checks.length} checks failed, the first is ${first.id}: ${first.message}`,
+    {
+      operation: "doctor",
+      hint: first.hint,
+    },
+  );
   return { json, lines, verdict };
 };

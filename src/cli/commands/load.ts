@@ -1,4 +1,3 @@
-import { LadingError } from "../../errors.js";
 import type { Implementation } from "../command.js";
 import { inputArgument } from "../input-argument.js";
 import { safeText } from "../safe-text.js";

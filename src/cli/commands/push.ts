@@ -1,5 +1,5 @@
-import { LadingError } from "../../errors.js";
 import type { ImageFormat } from "../../engines/engine.js";
+import { LadingError } from "../../errors.js";
 import type { Implementation } from "../command.js";
 import { formatDuration } from "../duration.js";
 import { localArgument } from "../local-argument.js";

@@ -1,6 +1,7 @@
 import { LadingError, throwIfAborted } from "../../errors.js";
 import type { Implementation } from "../command.js";
-import { safeText } from "../safe-text.js";
+import type { CommandContext } from "../command-context.js";
+import { safeJson } from "../safe-text.js";
 
 interface Options {
   readonly data?: string;
@@ -14,26 +15,20 @@ const grace = 10_000;
 
 export const serve: Implementation<[], Options> = async (context, _args, options) => {
   const port = portOf(options.port);
-  const host = options.host;
-  if (host !== undefined && !isLoopback(host) && options.open !== true) {
-    throw new LadingError("usage", `${host} can be reached by others, who could push and delete without an account`, {
-      hint: "leave --host out, or allow it with --open",
-    });
-  }
-  const directory = options.data ?? (await dataFolder(context.clientOptions));
+  const directory = options.data ?? (await dataFolder(context));
   const { createRegistry, holdFolder, listen } = await import("../../server/index.js");
   throwIfAborted(context.signal);
-  const registry = createRegistry({
-    storage: { directory },
-    onError: (error) => context.reporter.warning(`registry: ${error instanceof Error ? error.message : String(error)}`),
-  });
+  const onError = (error: unknown) =>
+    context.reporter.warning(`registry: ${error instanceof Error ? error.message : String(error)}`);
+  const registry = createRegistry({ storage: { directory }, onError });
   try {
-    const server = await listen(registry, { port, ...(host === undefined ? {} : { host }) });
+    const server = await listen(registry, { port, host: options.host, open: options.open === true, onError });
     try {
       const hold = await holdFolder(directory, { url: server.url });
       try {
-        context.io.stdout.write(context.flags.json === true ? `${JSON.stringify({ url: server.url, urls: server.urls, data: directory, pid: process.pid })}\n` : `${server.url}\n`);
-        context.reporter.note(`serving ${safeText(directory)}; Ctrl-C ends it`);
+        const started = { url: server.url, urls: server.urls, data: directory, pid: process.pid };
+        context.io.stdout.write(`${context.flags.json === true ? safeJson(started) : server.url}\n`);
+        context.reporter.note(`serving ${directory}; Ctrl-C ends it`);
         await fired(context.signal);
         context.reporter.note("ending: waiting for what is under way");
         await server.close(grace);
@@ -49,14 +44,20 @@ export const serve: Implementation<[], Options> = async (context, _args, options
   return {};
 };
 
+/** The folder of the current cluster where it has one, else that of the cluster `local`. */
+async function dataFolder(context: CommandContext): Promise<string> {
+  const config = await context.config();
+  const folder = config.clusters[config.cluster]?.data ?? config.clusters.local?.data;
+  if (folder) return folder;
+  throw new LadingError("config-invalid", "no cluster of the configuration has a folder to serve", {
+    hint: "name one with --data, or set clusters.local.data",
+  });
+}
+
 function portOf(text: string): number {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
   if (port <= 65_535) return port;
   throw new LadingError("usage", `${JSON.stringify(text)} is not a port`, { hint: "0 takes a free one" });
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
 function fired(signal: AbortSignal): Promise<void> {

@@ -30,7 +30,11 @@ export const tags: Implementation<[reference: string], Options> = async (context
   const terminal = context.io.stdout.isTTY === true;
   const lines =
     options.long === true
-      ? tableLines(context.io, tagHeading, shown.map((row) => tagCells(row, terminal)))
+      ? tableLines(
+          context.io,
+          tagHeading,
+          shown.map((row) => tagCells(row, terminal)),
+        )
       : shown.map(({ tag }) => safeText(tag));
   return { json, lines };
 };

@@ -9,7 +9,10 @@ import { type ProgressRenderer, transferTitle } from "./renderer.js";
 const totalEvery = 10_000;
 
 /** For pipes and logs: a line when a layer starts, a line when it ends, and the total every ten seconds. */
-export function createPlainProgress(stream: OutputStream, now: () => number = () => performance.now()): ProgressRenderer {
+export function createPlainProgress(
+  stream: OutputStream,
+  now: () => number = () => performance.now(),
+): ProgressRenderer {
   let table = new LayerTable();
   let timer: NodeJS.Timeout | null = null;
   const started = new Set<string>();

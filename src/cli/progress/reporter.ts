@@ -110,7 +110,7 @@ function* causes(error: unknown): Generator<string> {
 }
 
 async function openRenderer(io: Io, { mode, quiet }: ReporterOptions): Promise<ProgressRenderer> {
-  const terminal = io.stderr.isTTY === true && io.env["TERM"] !== "dumb";
+  const terminal = io.stderr.isTTY === true && io.env.TERM !== "dumb";
   const chosen = quiet ? "none" : mode === "auto" ? (terminal ? "tty" : "plain") : mode;
   switch (chosen) {
     case "tty":

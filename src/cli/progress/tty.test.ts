@@ -1,13 +1,21 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { RecordedStream } from "../../../test/support/recorded-io.js";
-import { createStyle } from "../colour.js";
 import type { StepStatus } from "../../image/progress.js";
+import { createStyle } from "../colour.js";
 import { LayerTable } from "./layer-table.js";
 import { screenWidth } from "./live-region.js";
 import { createTtyProgress, picture } from "./tty.js";
 
-const statuses: readonly StepStatus[] = ["waiting", "exporting", "compressing", "uploading", "retrying", "done", "exists"];
+const statuses: readonly StepStatus[] = [
+  "waiting",
+  "exporting",
+  "compressing",
+  "uploading",
+  "retrying",
+  "done",
+  "exists",
+];
 const layer = (index: number) => `sha256:${String(index).padStart(12, "0")}${"0".repeat(52)}`;
 const step = (index: number, status: StepStatus, current: number, total: number) =>
   ({ type: "step", layerId: layer(index), status, current, total, message: "" }) as const;

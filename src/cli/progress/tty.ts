@@ -4,7 +4,7 @@ import { formatDuration } from "../duration.js";
 import type { Io, OutputStream } from "../io.js";
 import { safeText } from "../safe-text.js";
 import { formatSize } from "../size.js";
-import { isFinal, LayerTable, type LayerState, shortLayerId } from "./layer-table.js";
+import { isFinal, type LayerState, LayerTable, shortLayerId } from "./layer-table.js";
 import { LiveRegion } from "./live-region.js";
 import { type ProgressRenderer, transferTitle } from "./renderer.js";
 
@@ -85,14 +85,17 @@ function layerLine(layer: LayerState, width: number, style: Style): string {
   const name = safeText(shortLayerId(layer.layerId)).padEnd(12);
   const status = layer.status.padEnd(11);
   const start = cut(`${name}  ${status}`, width);
-  const coloured = start.length < name.length + 2 ? start : `${name}  ${style(colourOf(layer.status), start.slice(name.length + 2))}`;
+  const coloured =
+    start.length < name.length + 2 ? start : `${name}  ${style(colourOf(layer.status), start.slice(name.length + 2))}`;
   if (isFinal(layer.status) || layer.total <= 0) {
     const size = layer.total > 0 ? `  ${formatSize(layer.total)}` : "";
     return start.length + size.length <= width ? `${coloured}${size}` : coloured;
   }
-  const left = layer.rate !== null && layer.rate > 0 ? formatDuration(((layer.total - layer.current) / layer.rate) * 1000) : "";
+  const left =
+    layer.rate !== null && layer.rate > 0 ? formatDuration(((layer.total - layer.current) / layer.rate) * 1000) : "";
   const bytes = `  ${`${formatSize(layer.current)} / ${formatSize(layer.total)}`.padEnd(19)}`;
-  const speed = layer.rate === null ? "" : `  ${`${formatSize(layer.rate)}/s`.padEnd(11)}${left === "" ? "" : `  ${left}`}`;
+  const speed =
+    layer.rate === null ? "" : `  ${`${formatSize(layer.rate)}/s`.padEnd(11)}${left === "" ? "" : `  ${left}`}`;
   const barRoom = Math.min(30, width - start.length - bytes.length - 28);
   const bar = barRoom >= 8 ? `  ${progressBar(layer.current / layer.total, barRoom - 4)}` : "";
   const rest = cut(`${bar}${bytes}${speed}`, width - start.length);
