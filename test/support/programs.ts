@@ -1,14 +1,11 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
-
-/** Where `.ci/run` puts the tools that Debian does not bring. */
-export const toolsFolder = process.env.LADING_TOOLS || join(homedir(), ".cache", "lading-tools", "bin");
+import { toolsFolder } from "./engines.js";
 
 /** The path of a program on PATH or among the tools, or null. PATH goes first, so that `dockerd` is Debian's. */
 export function findProgram(name: string): string | null {
-  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin", toolsFolder];
+  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin", toolsFolder()];
   for (const folder of folders) {
     if (folder === "") continue;
     try {
@@ -21,10 +18,15 @@ export function findProgram(name: string): string | null {
   return null;
 }
 
-/** The suite's name with the reason why it is skipped where a program is missing; the reporter prints it. */
-export function suiteName(name: string, programs: readonly string[]): string {
+/** Why a suite can't run here, or null. */
+export function missingPrograms(programs: readonly string[]): string | null {
   const missing = programs.filter((program) => findProgram(program) === null);
-  return missing.length === 0 ? name : `${name} (skipped: ${missing.join(", ")} not on this machine)`;
+  return missing.length === 0 ? null : `${missing.join(", ")} not on this machine`;
+}
+
+/** The suite's name, with the reason where it is skipped: the reporter prints it. */
+export function suiteName(name: string, reason: string | null): string {
+  return reason === null ? name : `${name} (skipped: ${reason})`;
 }
 
 export interface RunOptions {
