@@ -60,6 +60,9 @@ function merge(table: ConfigTable, changes: Readonly<Record<string, unknown>>): 
   return merged;
 }
 
+/** A table, and none of the other objects of TOML: lists and dates. */
 function isTable(value: unknown): value is ConfigTable {
-  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
 }
