@@ -45,6 +45,13 @@ export class LayerIntake {
 
   /** @throws LadingError `digest-mismatch` where a layer that is passed by is not what it was said to be */
   async take(source: AsyncIterable<Uint8Array>, claim: LayerClaim): Promise<ArchiveLayer> {
+    const taken = await this.#take(source, claim);
+    // What is reported of it from here on goes by its compressed digest.
+    this.#options.progress?.identify?.(taken.diffId, taken.descriptor.digest);
+    return taken;
+  }
+
+  async #take(source: AsyncIterable<Uint8Array>, claim: LayerClaim): Promise<ArchiveLayer> {
     const { format, signal } = this.#options;
     const { head, stream } = await peek(source, 6);
     const compression = sniffCompression(head);

@@ -12,6 +12,7 @@ import { Parser } from "../image/parser.js";
 import { type RemoteImage, wireName } from "../image/remote-image.js";
 import type { RegistryClient } from "../registry/client.js";
 import type { Repository } from "../registry/repository.js";
+import { MountCandidates } from "./mount-candidates.js";
 import { RegistryConnections } from "./registry-connections.js";
 
 export interface ContextOptions {
@@ -39,6 +40,7 @@ export class ClientContext {
   readonly blobs: Limiter;
   readonly exports: Limiter;
   readonly transfers: Limiter;
+  readonly mounts = new MountCandidates();
   readonly shared = new SharedWork<PutResult, BlobEvent>();
   readonly #options: ContextOptions;
   readonly #connections: RegistryConnections;
@@ -172,6 +174,11 @@ export class ClientContext {
   /** The repository of an image, with the credentials of this call. */
   repository(image: RemoteImage, side: Side, options: CallOptions = {}): Promise<Repository> {
     return this.#connections.repository(image, side, options.fetchCredentials ?? null);
+  }
+
+  /** A number that tells the credentials of calls apart; 0 for the client's own. */
+  credential({ fetchCredentials }: CallOptions): number {
+    return fetchCredentials ? this.identity(fetchCredentials) : 0;
   }
 
   /** A number that tells objects apart, for keys of shared work. */

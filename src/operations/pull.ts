@@ -270,6 +270,7 @@ class Pull {
     selection: Selection | null,
   ): Promise<ReadonlyMap<Digest, PutResult>> {
     const layers = new Set(selection?.tree.layers.map((layer) => layer.digest));
+    const credential = this.#context.credential(this.#options);
     const { results } = await copyBlobs(blobs, {
       source: this.#repository,
       destination: store,
@@ -280,6 +281,7 @@ class Pull {
       onEvent: (descriptor, event) => {
         if (layers.has(descriptor.digest)) this.#report(descriptor, event);
       },
+      onBlob: ({ digest }) => this.#context.mounts.note(this.#repository, credential, digest),
     });
     return results;
   }

@@ -260,12 +260,15 @@ class Push {
     const knownLayers = known === null ? null : new Set(known.layers.map((layer) => layer.digest));
     const isLayer = ({ digest, mediaType }: Descriptor) => knownLayers?.has(digest) ?? !configTypes.has(mediaType);
     const format = options.format ?? "docker";
+    const { mounts } = this.#context;
+    const credential = this.#context.credential(options);
     return await copyBlobs(this.#engine.exportImage(local, { into: store, platform, format, signal, progress }), {
       source: store,
       destination: this.#repository,
       limiter: this.#context.blobs,
       shared: this.#context.shared,
       sharedKey: `push ${this.#context.identity(this.#repository)}`,
+      mountFrom: ({ digest }) => mounts.of(this.#repository, credential, digest),
       signal,
       onEvent: (descriptor, event) => {
         if (!isLayer(descriptor)) return;
@@ -274,6 +277,7 @@ class Push {
         else progress.report(descriptor.digest, "uploading", event.current, descriptor.size);
       },
       onBlob: (descriptor, { outcome }) => {
+        mounts.note(this.#repository, credential, descriptor.digest);
         if (isLayer(descriptor)) {
           progress.finish(descriptor.digest, outcome === "stored" ? "done" : outcome, descriptor.size);
         }

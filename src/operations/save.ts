@@ -13,7 +13,7 @@ import type { Digest } from "../oci/digest.js";
 import { isManifestType } from "../oci/media-types.js";
 import type { ClientContext } from "./context.js";
 import { notLocal } from "./push.js";
-import { wantedPlatform } from "./selection.js";
+import { selectManifest, wantedPlatform } from "./selection.js";
 import { TransferProgress } from "./transfer-progress.js";
 
 export type SaveFormat = "docker-archive" | "oci-archive" | "oci-dir";
@@ -63,6 +63,7 @@ export async function save(
     const store = await context.store();
     const info = await engine.info(signal);
     const images: Saved[] = [];
+    const read = manifestReader(store, signal);
     for (const local of locals) {
       if ((await engine.inspect(local, signal)) === null) throw notLocal(kind, local);
       const platform = wantedPlatform(
@@ -73,7 +74,11 @@ export async function save(
       const manifests: Descriptor[] = [];
       const exported = engine.exportImage(local, { into: store, platform, format: "docker", signal, progress });
       for await (const descriptor of exported) if (isManifestType(descriptor.mediaType)) manifests.push(descriptor);
-      images.push({ root: rootOf(manifests), names: local instanceof LocalImage ? [withTag(local)] : [] });
+      const top = await read(rootOf(manifests));
+      // A docker-archive has no word for an index.
+      const { image } =
+        as === "docker-archive" ? await selectManifest(top, platform ?? info.platform, read) : { image: top };
+      images.push({ root: image.descriptor, names: local instanceof LocalImage ? [withTag(local)] : [] });
     }
     if (as === "oci-dir") await writeLayout(context, images, String(target), signal);
     else await writeArchive(context, images, target, as, signal);
@@ -129,7 +134,11 @@ async function writeArchive(
   const { writeDockerArchive, writeOciArchive } = await import("../content/archive.js");
   const bytes =
     as === "docker-archive"
-      ? writeDockerArchive(images, store, { compressed: false, signal })
+      ? writeDockerArchive(
+          images.map(({ root, names }) => ({ manifest: root, names })),
+          store,
+          { compressed: false, signal },
+        )
       : writeOciArchive(images, store, { signal });
   if (typeof target === "string") await writeFile(target, bytes, signal);
   else for await (const chunk of bytes) await target(chunk);

@@ -72,6 +72,13 @@ describe("Images.push", () => {
     expect(again).toMatchObject({ unchanged: true, bytesSent: 0, blobs: { sent: 0 } });
   });
 
+  it("mounts what another repository of the registry has, instead of sending it", async () => {
+    const { local } = await localImage("app:1", { layers: 3 });
+    await bench.client.images.push(local);
+    const result = await bench.client.images.pushDetailed(local, bench.client.parse.remoteImage("image:other:1"));
+    expect(result).toMatchObject({ blobs: { sent: 0, mounted: 4, existing: 0 }, bytesSent: 0 });
+  });
+
   it("refuses to move a tag with noClobber, and leaves it as it was", async () => {
     const first = await localImage("app:1", { seed: "one" });
     await bench.client.images.push(first.local);
