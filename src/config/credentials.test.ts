@@ -411,6 +411,20 @@ describe("answers are kept", () => {
     expect(await helperLog()).toHaveLength(3);
   });
 
+  it("that there are none only briefly, since somebody may log in", async () => {
+    await writeHelper("one", "echo 'credentials not found in native keychain'; exit 1");
+    await writeJson(".docker/config.json", { credHelpers: { "quay.io": "one" } });
+    let time = 0;
+    const credentials = dockerCredentials({ env, now: () => time });
+    expect(await credentials(request("quay.io"))).toBeNull();
+    expect(await credentials(request("other.io"))).toBeNull();
+    await writeHelper("one", answering("u", "p"));
+    await storeCredential({ registry: "other.io", credential: { identityToken: "t" }, env });
+    time += 60_000;
+    expect(await credentials(request("quay.io"))).toEqual({ username: "u", password: "p" });
+    expect(await credentials(request("other.io"))).toEqual({ identityToken: "t" });
+  });
+
   it("but failures are not", async () => {
     await writeHelper("one", "exit 1");
     await writeJson(".docker/config.json", { credsStore: "one" });

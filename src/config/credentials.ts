@@ -45,21 +45,23 @@ export interface DockerCredentialsOptions {
   readonly now?: (() => number) | undefined;
 }
 
-/** How long answers are kept, in ms: a helper that asks a person is not asked for every request, and tokens that helpers make expire. */
-const lifetime = 10 * 60_000;
+/** How long a helper's answer is kept, in ms: some ask a person, so not for every request; but tokens that they make expire. */
+const answerLifetime = 10 * 60_000;
+/** How long files, and a helper's knowing nothing, are kept, in ms: somebody may log in meanwhile. */
+const briefLifetime = 5_000;
 
 /** A call that several may wait for: it is given up when the last of them has. */
 interface HelperCall {
   readonly answer: Promise<Credential | null>;
   readonly controller: AbortController;
-  readonly until: number;
+  until: number;
   waiting: number;
 }
 
 /**
  * Credentials as Docker and Podman keep them: `DOCKER_AUTH_CONFIG`, Docker's `config.json` with its helpers,
  * `REGISTRY_AUTH_FILE` or Podman's `auth.json`. A host matches exactly; the first that has a credential decides. A
- * helper that fails is an error, never a reason to ask somewhere else. Answers are kept for ten minutes.
+ * helper that fails is an error, never a reason to ask somewhere else. A helper's answer is kept for ten minutes.
  */
 export function dockerCredentials(options: DockerCredentialsOptions): FetchCredentials {
   const { env, system = thisSystem, helperTimeout, now = Date.now, onWarning } = options;
@@ -69,7 +71,7 @@ export function dockerCredentials(options: DockerCredentialsOptions): FetchCrede
 
   const authFiles = (): Promise<readonly AuthFile[]> => {
     if (files !== null && now() < files.until) return files.read;
-    const fresh = { read: readAuthFiles(env, system), until: now() + lifetime };
+    const fresh = { read: readAuthFiles(env, system), until: now() + briefLifetime };
     files = fresh;
     fresh.read.catch(() => {
       if (files === fresh) files = null;
@@ -83,10 +85,15 @@ export function dockerCredentials(options: DockerCredentialsOptions): FetchCrede
     if (call === undefined || now() >= call.until || call.controller.signal.aborted) {
       const controller = new AbortController();
       const answer = askHelper(helper, server, { env, system, signal: controller.signal, timeout: helperTimeout });
-      const fresh: HelperCall = { answer, controller, until: now() + lifetime, waiting: 0 };
-      answer.catch(() => {
-        if (calls.get(key) === fresh) calls.delete(key);
-      });
+      const fresh: HelperCall = { answer, controller, until: now() + answerLifetime, waiting: 0 };
+      answer.then(
+        (credential) => {
+          if (credential === null) fresh.until = now() + briefLifetime;
+        },
+        () => {
+          if (calls.get(key) === fresh) calls.delete(key);
+        },
+      );
       calls.set(key, fresh);
       call = fresh;
     }

@@ -369,6 +369,12 @@ describe("what the context lacks", () => {
     }
   });
 
+  it("needs no cluster for an external name", () => {
+    const parser = new Parser({ clusters: {}, cluster: "main", owner: null, org: null });
+    expect(parser.remoteImage("quay.io/o/a:1").toString()).toBe("quay.io/o/a:1");
+    expect(codeOf(() => parser.remoteImage("image:a"))).toBe("bad-reference");
+  });
+
   it("is config-invalid for an owner, organisation or URL that can be none", () => {
     expect(codeOf(() => new Parser({ ...plain, owner: "Al ice" }).remoteImage("image:a"))).toBe("config-invalid");
     expect(codeOf(() => new Parser({ ...plain, org: "A/B" }).remoteImage("image:a"))).toBe("config-invalid");

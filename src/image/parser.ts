@@ -102,7 +102,7 @@ export class Parser {
   remoteImage(text: string, options?: RemoteImageOptions | null): RemoteImage {
     const checked = checkedText(text);
     refuseAmbiguous(checked);
-    const current = this.#registry(options?.cluster ?? this.#context.cluster);
+    const current = options?.cluster ?? this.#context.cluster;
     if (checked.startsWith("image:")) return this.#fromUri(checked, current, options?.tagOption);
     const slash = checked.indexOf("/");
     const known = slash === -1 ? null : this.#byAuthority(checked.slice(0, slash), current);
@@ -131,7 +131,7 @@ export class Parser {
    */
   toRemote(local: LocalImage, options?: ToRemoteOptions | null): RemoteImage {
     const { name, tag } = LocalImage.from(local);
-    const current = this.#registry(this.#context.cluster);
+    const current = this.#context.cluster;
     const slash = name.indexOf("/");
     const known = slash === -1 ? null : this.#byAuthority(name.slice(0, slash), current);
     if (known !== null) {
@@ -140,7 +140,7 @@ export class Parser {
       return platformImage(known, path, tag, null);
     }
     const { host, path } = splitName(name);
-    const image = platformImage(current, this.#ownPath(path, name), tag, null);
+    const image = platformImage(this.#registry(current), this.#ownPath(path, name), tag, null);
     // `localhost/` without a port is how Podman marks a name that belongs to no registry.
     if (host === null || host === "localhost" || options?.dropRegistry === true) return image;
     const external = new RemoteImage({ name: path, registry: host, tag });
@@ -162,7 +162,7 @@ export class Parser {
   }
 
   /** `image:name`, `image:/owner/name`, `image://cluster/[org/]owner/name`. */
-  #fromUri(text: string, current: KnownRegistry, tagOption: TagOption | null | undefined): RemoteImage {
+  #fromUri(text: string, current: string, tagOption: TagOption | null | undefined): RemoteImage {
     if (text.includes("?")) throw badReference(`${quoted(text)} has a query`, "an image: name has no ?");
     if (text.includes("#")) throw badReference(`${quoted(text)} has a fragment`, "an image: name has no #");
     const rest = text.slice("image:".length);
@@ -170,7 +170,7 @@ export class Parser {
     const authority = rest.slice(2, afterAuthority);
     if (authority.includes("@")) throw badReference(`${quoted(text)} has a user before its cluster`);
     if (authority.includes(":")) throw badReference(`${quoted(text)} has a port after its cluster`);
-    const registry = authority === "" ? current : this.#registry(authority);
+    const registry = this.#registry(authority === "" ? current : authority);
     const pathText = rest.slice(afterAuthority);
     const isAbsolute = pathText.startsWith("/");
     const { name, tag, digest } = splitTail(isAbsolute ? pathText.slice(1) : pathText, text);
@@ -218,11 +218,10 @@ export class Parser {
   }
 
   /** The cluster whose registry it is; of several, the current one first. */
-  #byAuthority(text: string, current: KnownRegistry): KnownRegistry | null {
+  #byAuthority(text: string, current: string): KnownRegistry | null {
     const authority = text.toLowerCase();
-    if (current.authority === authority) return current;
-    for (const registry of this.#registries.values()) if (registry.authority === authority) return registry;
-    return null;
+    const mine = [...this.#registries.values()].filter((registry) => registry.authority === authority);
+    return mine.find(({ clusterName }) => clusterName === current) ?? mine[0] ?? null;
   }
 }
 
