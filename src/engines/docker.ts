@@ -7,8 +7,10 @@ import { endpointText } from "./endpoint.js";
 import type { EngineImage, EngineInfo, EngineReference, ExportOptions, ImportOptions, LocalEngine } from "./engine.js";
 import { type EngineApi, versionAtLeast } from "./engine-api.js";
 import { platformImage, wholeTree } from "./engine-content.js";
+import { engineFailure } from "./engine-error.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
+import { rememberingRoot } from "./export-root.js";
 import { isJsonObject, type JsonObject, jsonLines } from "./json-lines.js";
 import { knownPrefix } from "./known-layers.js";
 import { layerNames } from "./legacy-layer-id.js";
@@ -170,20 +172,17 @@ export class DockerEngine implements LocalEngine {
       signal,
     });
     const { readImageArchive } = await import("../content/archive.js");
-    let root: Descriptor | null = null;
-    for await (const descriptor of readImageArchive(source, {
+    const archive = readImageArchive(source, {
       into,
       format: options.format,
       platform,
+      sole: true,
       layerNames: original ? undefined : layerNames(image.diffIds, document, this.#timeZoneOffset),
       preferDockerArchive: !original,
       progress,
       signal,
-    })) {
-      root = descriptor;
-      yield descriptor;
-    }
-    if (root !== null) await into.rememberManifest(...key, root);
+    });
+    yield* rememberingRoot(archive, into, key);
   }
 
   async knownLayers(diffIds: readonly Digest[], signal?: AbortSignal): Promise<ReadonlySet<Digest>> {
@@ -227,7 +226,13 @@ export class DockerEngine implements LocalEngine {
       signal,
     });
     const report = loadProgress(options.progress, image.diffIds, image.manifest.layers);
-    for await (const line of jsonLines(answer, { doing })) report(line);
+    for await (const line of jsonLines(answer, { doing })) {
+      // The containerd store keeps an image that it can't unpack, and says so in passing.
+      if (typeof line.stream === "string" && line.stream.startsWith("Error unpacking")) {
+        throw engineFailure(line.stream, doing);
+      }
+      report(line);
+    }
     await checkLoaded({ id, diffIds: image.diffIds, names }, async (reference) => {
       return (await this.#inspect(reference, signal))?.image ?? null;
     });

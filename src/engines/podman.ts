@@ -11,6 +11,7 @@ import type { EngineApi } from "./engine-api.js";
 import { type PlatformImage, platformImage, wholeTree } from "./engine-content.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
+import { rememberingRoot } from "./export-root.js";
 import { isJsonObject, jsonLines } from "./json-lines.js";
 import { layerNames } from "./legacy-layer-id.js";
 import { checkLoaded } from "./load-check.js";
@@ -170,18 +171,14 @@ export class PodmanEngine implements LocalEngine {
       signal,
     });
     const { readImageArchive } = await import("../content/archive.js");
-    let root: Descriptor | null = null;
-    for await (const descriptor of readImageArchive(source, {
+    const archive = readImageArchive(source, {
       into,
       format,
       layerNames: layerNames(image.diffIds, {}, 0),
       progress,
       signal,
-    })) {
-      root = descriptor;
-      yield descriptor;
-    }
-    if (root !== null) await into.rememberManifest(image.id, format, "all", root);
+    });
+    yield* rememberingRoot(archive, into, [image.id, format, "all"]);
   }
 
   /** Podman keeps a layer by its content too, so any image may have it, at any height. */
