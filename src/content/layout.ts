@@ -169,7 +169,7 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
       }
       const descriptor = { mediaType, digest: hasher.digest(), size };
       await this.#io(`storing ${descriptor.digest}`, () => this.blobs.commit(path, descriptor));
-      await partials.finished(path);
+      await partials.finished(path, descriptor);
       return descriptor;
     } catch (error) {
       await partials.discard(path).catch(() => {});
@@ -301,7 +301,7 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
   }
 
   async sizes({ signal }: Signal = {}): Promise<StoreSizes> {
-    const own = await reachable(this.blobs, await this.roots(), signal);
+    const own = await reachable(this.blobs, await this.roots(), { signal });
     const sizes = { own: 0, cache: 0, partial: 0 };
     return await this.#io("measuring the store", async () => {
       for await (const { digest, size } of this.blobs.list()) sizes[own.has(digest) ? "own" : "cache"] += size;
@@ -329,11 +329,12 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
   /** Runs while no process changes the index. Nothing is written before that. */
   async exclusively<Result>(signal: AbortSignal | undefined, work: () => Promise<Result>): Promise<Result> {
     return await this.#io("locking the store", async () => {
-      await this.#prepare();
+      const partials = await this.#prepare();
       const options = {
         fs: this.#fs,
         self: await this.#identity(),
         random: this.#random,
+        temporary: () => partials.temporary(),
         clock: this.#clock,
         patience: this.#lockPatience,
         signal,
@@ -403,7 +404,7 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
           await handle.close();
         }
         await this.blobs.commit(path, descriptor);
-        await partials.finished(path);
+        await partials.finished(path, descriptor);
       } catch (error) {
         const keep = progress.stored > 0 && isWorthKeeping(error);
         await (keep ? partials.release(path) : partials.discard(path)).catch(() => {});
@@ -579,7 +580,8 @@ async function rehash(handle: FileHandle, verifier: Verifier, signal: AbortSigna
 /** After a cut or an abort the bytes on disk are good; after a mismatch or a failing disk nobody knows. */
 function isWorthKeeping(error: unknown): boolean {
   if (error instanceof ForeignError) return true;
-  return isLadingError(error) && error.code !== "io" && error.code !== "no-space" && !isMismatch(error);
+  if (!isLadingError(error) || isMismatch(error)) return false;
+  return error.side === "source" || (error.code !== "io" && error.code !== "no-space");
 }
 
 async function* count(source: AsyncIterable<Uint8Array>, see: (bytes: number) => void): AsyncGenerator<Uint8Array> {

@@ -8,8 +8,10 @@ import { isAlive, type ProcessIdentity, parseIdentity } from "./process-identity
 export interface LockOptions {
   readonly fs: FileSystem;
   readonly self: ProcessIdentity;
-  /** A new random name each time. */
+  /** A new random name each time, of small letters and digits. */
   readonly random: () => string;
+  /** A new path in the same file system each time. */
+  readonly temporary: () => string;
   readonly signal?: AbortSignal | undefined;
   /** How long to wait for a holder that lives, in ms. @default 60000 */
   readonly patience?: number;
@@ -41,12 +43,12 @@ export async function withLock<Result>(
 }
 
 async function acquire(path: string, options: LockOptions): Promise<string> {
-  const { fs, self, random, signal, patience = 60_000, clock } = options;
+  const { fs, self, random, temporary, signal, patience = 60_000, clock } = options;
   const id = random();
-  const own = `${path}.${id}.new`;
-  await writeNewFile(fs, own, Buffer.from(JSON.stringify({ id, ...self })), { durability: "fast", mode: 0o600 });
+  const own = temporary();
   const deadline = clock() + patience;
   try {
+    await writeNewFile(fs, own, Buffer.from(JSON.stringify({ id, ...self })), { durability: "fast", mode: 0o600 });
     for (let wait = 2; ; wait = Math.min(wait * 1.5, 50)) {
       throwIfAborted(signal);
       // A hard link to a finished file: nobody ever sees a lock without its holder's name in it.
@@ -60,7 +62,8 @@ async function acquire(path: string, options: LockOptions): Promise<string> {
       await sleep(wait, undefined, { signal }).catch(() => {});
     }
   } finally {
-    await removeFile(fs, own);
+    // The lock is what counts: nobody would let go of it if this failed the call.
+    await removeFile(fs, own).catch(() => {});
   }
 }
 
@@ -90,8 +93,15 @@ async function takeAway(path: string, dead: Holder, options: LockOptions): Promi
   });
 }
 
-async function release(fs: FileSystem, path: string, id: string): Promise<void> {
-  if ((await readHolder(fs, path))?.id === id) await removeFile(fs, path);
+/** Tried again where it fails: a lock that stays would stop everybody for as long as this process lives. */
+async function release(fs: FileSystem, path: string, id: string, attempts = 3): Promise<void> {
+  try {
+    if ((await readHolder(fs, path))?.id === id) await removeFile(fs, path);
+  } catch (error) {
+    if (attempts === 1) throw error;
+    await sleep(10);
+    await release(fs, path, id, attempts - 1);
+  }
 }
 
 async function readHolder(fs: FileSystem, path: string): Promise<Holder | null> {

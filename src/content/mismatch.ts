@@ -1,7 +1,7 @@
 import { isLadingError } from "../errors.js";
 
 /** True for content that was not what its descriptor says, which reading it once more may heal. */
-export function isMismatch(error: unknown): error is Error {
+export function isMismatch(error: unknown): boolean {
   return isLadingError(error) && (error.code === "digest-mismatch" || error.code === "size-mismatch");
 }
 
@@ -17,7 +17,7 @@ export async function retryMismatchOnce<Result>(
   try {
     return await attempt();
   } catch (mismatch) {
-    if (!isMismatch(mismatch)) throw mismatch;
+    if (!isMismatch(mismatch) || !(mismatch instanceof Error)) throw mismatch;
     onRetry?.(mismatch);
     try {
       return await attempt();

@@ -80,9 +80,18 @@ export class PartialFolder {
     await removeFile(this.#options.fs, `${path}${stateSuffix}`);
   }
 
-  /** Forgets the owner of a file that has been moved to its place. */
-  async finished(path: string): Promise<void> {
-    await removeFile(this.#options.fs, `${path}${stateSuffix}`);
+  /** Forgets a file that has been moved to its place, and what else is left of its content. Never fails: sweeping does the rest. */
+  async finished(path: string, descriptor: Descriptor): Promise<void> {
+    try {
+      await removeFile(this.#options.fs, `${path}${stateSuffix}`);
+      for (;;) {
+        const left = await this.claim(descriptor);
+        if (left === null) return;
+        await this.discard(left);
+      }
+    } catch {
+      // The content is there, and that is what was asked for.
+    }
   }
 
   /** Bytes of everything that is on its way or was left. */

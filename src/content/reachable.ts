@@ -7,15 +7,21 @@ import { isManifestType } from "../oci/media-types.js";
 import type { ContentSource } from "./store.js";
 import { readVerified } from "./verify.js";
 
+export interface ReachableOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Roots may be of any type: those that are no manifest reach themselves alone. @default false */
+  readonly opaqueRoots?: boolean;
+}
+
 /**
  * The digests of everything that some content reaches, itself included. What an index names and the source does not
  * hold reaches nothing further: a layout may hold one platform of several.
- * @throws LadingError `unsupported` for a root that is no manifest: nobody knows what it needs; what reading throws
+ * @throws LadingError `unsupported` for a root that is no manifest, unless allowed: nobody knows what it needs; what reading throws
  */
 export async function reachable(
   source: ContentSource,
   roots: AsyncIterable<Descriptor> | Iterable<Descriptor>,
-  signal?: AbortSignal,
+  { signal, opaqueRoots = false }: ReachableOptions = {},
 ): Promise<ReadonlySet<Digest>> {
   const seen = new Set<Digest>();
   // Apart from `seen`: the same bytes may be named as a layer before they are named as a manifest.
@@ -29,7 +35,7 @@ export async function reachable(
     for (const child of children(parseManifest(bytes, descriptor.mediaType))) await visit(child);
   };
   for await (const root of roots) {
-    if (!isManifestType(root.mediaType)) {
+    if (!opaqueRoots && !isManifestType(root.mediaType)) {
       throw new LadingError("unsupported", `${root.mediaType} in index.json is no type that Lading knows`, {
         digest: root.digest,
         hint: "remove the entry with the tool that wrote it",
