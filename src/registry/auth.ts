@@ -1,6 +1,7 @@
 import { SharedWork } from "../content/shared-work.js";
 import { isLadingError, LadingError } from "../errors.js";
-import { discard } from "./body.js";
+import { limits } from "../oci/limits.js";
+import { bodyOf, discard, readStart } from "./body.js";
 import type { Call, Send } from "./call.js";
 import { type Challenge, parseChallenges } from "./challenge.js";
 import type { Clock } from "./clock.js";
@@ -227,15 +228,16 @@ export function auth(send: Send, authenticator: Authenticator): Send {
     if (access === null || call.url.origin !== authenticator.origin) return await send(call);
 
     const first = await authenticator.authorization(access, signal, null);
-    const answer = await send(withAuthorization(call, first));
-    if (answer.status !== 401 || answer.url.origin !== authenticator.origin) return answer;
+    const challenged = await send(withAuthorization(call, first));
+    if (challenged.status !== 401 || challenged.url.origin !== authenticator.origin) return challenged;
+    // Read at once: an answer that waits holds its connection, and the token may need that very one.
+    const answer = { ...challenged, body: bodyOf(await readStart(challenged, limits.errorBody)) };
     if (!authenticator.accept(parseChallenges(answer.headers["www-authenticate"]))) return answer;
     const second = await authenticator.authorization(access, signal, first);
     if (second === null || second === first) {
       authenticator.forget(access);
       return answer;
     }
-    await discard(answer);
     const last = await send(withAuthorization(call, second));
     if (last.status !== 401 || last.url.origin !== authenticator.origin) return last;
     authenticator.forget(access);

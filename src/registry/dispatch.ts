@@ -2,6 +2,7 @@ import type { ClientRequest, Agent as HttpAgent, IncomingMessage, RequestOptions
 import type { LookupFunction } from "node:net";
 import type { SecureContext } from "node:tls";
 import { abortError, isLadingError } from "../errors.js";
+import { AbortListeners } from "./abort-listeners.js";
 import { emptyBody } from "./body.js";
 import type { Answer, Call } from "./call.js";
 import { closedError } from "./in-process.js";
@@ -9,7 +10,7 @@ import { type Environment, proxyFor } from "./proxy.js";
 import { networkError } from "./registry-error.js";
 
 export interface DispatchOptions {
-  /** Connections to one host. */
+  /** Connections to one host; as many again for content that is being sent. */
   readonly perHost: number;
   /** `host[:port]` whose certificate is not checked. */
   readonly insecureHosts: readonly string[];
@@ -36,6 +37,7 @@ export class HttpDispatch {
   readonly #options: DispatchOptions;
   readonly #agents = new Map<string, Promise<HttpAgent>>();
   readonly #running = new Set<ClientRequest>();
+  readonly #listeners = new AbortListeners();
   #secureContext: Promise<SecureContext> | null = null;
   #closed = false;
 
@@ -79,7 +81,7 @@ export class HttpDispatch {
       method: call.method,
       headers: call.headers,
       timeout: idleTimeout,
-      agent: await this.#agent(url, proxy),
+      agent: await this.#agent(url, proxy, typeof call.body === "function"),
       ...(lookup === undefined ? {} : { lookup }),
     };
     if (url.protocol === "https:") {
@@ -99,10 +101,14 @@ export class HttpDispatch {
       : http.request(proxy, options);
   }
 
-  async #agent(url: URL, proxy: URL | null): Promise<HttpAgent> {
+  /**
+   * Content that is sent has connections of its own: a copy within one registry reads what it sends over the
+   * others, and would wait for itself if senders could take them all.
+   */
+  async #agent(url: URL, proxy: URL | null, sending: boolean): Promise<HttpAgent> {
     const tunnel = proxy !== null && url.protocol === "https:";
     const secure = (tunnel ? url : (proxy ?? url)).protocol === "https:";
-    const key = tunnel ? `tunnel ${proxy.href}` : secure ? "https" : "http";
+    const key = `${sending ? "send" : "ask"} ${tunnel ? `tunnel ${proxy.href}` : secure ? "https" : "http"}`;
     let agent = this.#agents.get(key);
     if (agent === undefined) {
       // The types know nothing of it, but it reaches the socket's constructor and sizes its buffers.
@@ -138,13 +144,12 @@ export class HttpDispatch {
       if (sourceError !== null) return sourceError.error;
       return this.#closed ? closedError() : networkError(error, url);
     };
-    const onAbort = () => (response ?? request).destroy(new Error("aborted"));
+    let unlisten = () => {};
     const settle = () => {
-      signal?.removeEventListener("abort", onAbort);
+      unlisten();
       this.#running.delete(request);
     };
     this.#running.add(request);
-    signal?.addEventListener("abort", onAbort, { once: true });
 
     return await new Promise<Answer>((resolve, reject) => {
       request.on("timeout", () => {
@@ -177,6 +182,9 @@ export class HttpDispatch {
           url,
         });
       });
+      if (signal !== undefined) {
+        unlisten = this.#listeners.add(signal, () => (response ?? request).destroy(new Error("aborted")));
+      }
       writeBody(request, call, () => response !== null).then(
         () => {
           if (response === null && call.patience !== undefined) request.setTimeout(call.patience);
@@ -200,6 +208,8 @@ async function writeBody(request: ClientRequest, call: Call, answered: () => boo
     request.end(body ?? undefined);
     return;
   }
+  // Not before there is a connection: the source may be one that others are waiting for.
+  if (!(await connected(request))) return;
   for await (const chunk of body()) {
     if (answered() || request.destroyed) return;
     if (!request.write(chunk)) await drained(request);
@@ -207,10 +217,18 @@ async function writeBody(request: ClientRequest, call: Call, answered: () => boo
   if (!request.destroyed) request.end();
 }
 
+/** Whether a request got its socket, once that is decided. */
+async function connected(request: ClientRequest): Promise<boolean> {
+  if (request.socket === null && !request.destroyed) await anyOf(request, "socket", "close");
+  return !request.destroyed;
+}
+
 async function drained(request: ClientRequest): Promise<void> {
-  if (request.destroyed || !request.writableNeedDrain) return;
+  if (!request.destroyed && request.writableNeedDrain) await anyOf(request, "drain", "close", "response");
+}
+
+async function anyOf(request: ClientRequest, ...events: readonly string[]): Promise<void> {
   await new Promise<void>((resolve) => {
-    const events = ["drain", "close", "response"] as const;
     const done = () => {
       for (const event of events) request.off(event, done);
       resolve();
