@@ -32,10 +32,15 @@ export class CommandContext {
     const { engine, store, config, cluster, owner, org, platform, insecure, caFile } = this.flags;
     return {
       env: this.io.env,
-      ...(engine === undefined ? {} : { engine }),
-      ...(store === undefined ? {} : { storePath: store }),
-      ...(config === undefined ? {} : { configPath: config }),
-      ...{ cluster, owner, org, platform, insecure, ca: caFile },
+      engine,
+      storePath: store,
+      configPath: config,
+      cluster,
+      owner,
+      org,
+      platform,
+      insecure,
+      ca: caFile,
       onWarning: (text) => this.reporter.warning(text),
       ...(this.flags.debug === true ? { onDebug: (text: string) => this.reporter.debug(text) } : {}),
     };
@@ -44,7 +49,8 @@ export class CommandContext {
   /** The configuration alone, for verbs that need neither engine nor registry. */
   async config(): Promise<Config> {
     const { loadConfig } = await import("../config/config.js");
-    const { engine, storePath, configPath, overrides } = this.clientOptions;
+    const { engine, storePath, configPath, cluster, owner, org, platform, insecure, ca } = this.clientOptions;
+    const overrides = { cluster, owner, org, platform, insecure, ca };
     return await loadConfig({ env: this.io.env, engine, storePath, configPath, overrides });
   }
 
