@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   lstat,
   mkdir,
@@ -13,6 +15,9 @@ import {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
 import { parse } from "smol-toml";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { isLadingError } from "../errors.js";
@@ -123,6 +128,36 @@ describe("writeConfigFile", () => {
 });
 
 describe("updateFile", () => {
+  it("leaves the old or the new one when it is killed at any moment", async () => {
+    const program = join(folder, "writer.mjs");
+    const entry = fileURLToPath(new URL("./update-file.ts", import.meta.url));
+    await build({ entryPoints: [entry], bundle: true, platform: "node", format: "esm", outfile: program });
+    const file = join(folder, "data", "x.json");
+    const loop = `
+      import { updateFile } from ${JSON.stringify(program)};
+      const change = (text) => {
+        const { count, filler } = JSON.parse(text ?? '{"count":0}');
+        return JSON.stringify({ count: count + 1, filler: "x".repeat(100_000) });
+      };
+      for (;;) { await updateFile(${JSON.stringify(file)}, change); process.stdout.write("."); }`;
+    await writeFile(join(folder, "loop.mjs"), loop);
+    let before = 0;
+    for (let round = 0; round < 12; round += 1) {
+      const child = spawn(process.execPath, [join(folder, "loop.mjs")], { stdio: ["ignore", "pipe", "inherit"] });
+      await once(child.stdout, "data");
+      await delay(Math.random() * 20);
+      const ended = once(child, "exit");
+      child.kill("SIGKILL");
+      await ended;
+      const { count, filler } = JSON.parse(await readFile(file, "utf8")) as { count: number; filler: string };
+      expect(filler).toHaveLength(100_000);
+      expect(count).toBeGreaterThan(before);
+      before = count;
+    }
+    await updateFile(file, () => "done");
+    expect(await readdir(join(folder, "data"))).toEqual(["x.json"]);
+  });
+
   it("takes over the lock of a writer that was killed", async () => {
     const file = join(folder, "x.json");
     await writeFile(`${file}.lading-lock`, "");

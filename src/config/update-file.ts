@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { mkdir, open, readlink, rename, rm, stat } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, readlink, rename, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { ioError, LadingError } from "../errors.js";
@@ -87,7 +88,11 @@ async function linkTarget(path: string): Promise<string> {
 }
 
 async function replace(target: string, text: string): Promise<void> {
-  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`);
+  const [folder, prefix, suffix] = [dirname(target), `.${basename(target)}.`, ".lading-tmp"];
+  const temporary = join(folder, `${prefix}${randomBytes(6).toString("hex")}${suffix}`);
+  // What a killed writer left may hold a secret. Whoever has the lock is the only one that writes.
+  const left = (await readdir(folder)).filter((name) => name.startsWith(prefix) && name.endsWith(suffix));
+  for (const name of left) await rm(join(folder, name), { force: true });
   try {
     const file = await open(temporary, "wx", 0o600);
     try {
@@ -108,13 +113,48 @@ async function lock(target: string): Promise<() => Promise<void>> {
   const path = `${target}.lading-lock`;
   for (;;) {
     try {
-      await (await open(path, "wx", 0o600)).close();
+      const file = await open(path, "wx", 0o600);
+      await file.writeFile(`${process.pid} ${hostname()}`).finally(() => file.close());
       return async () => await rm(path, { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }
-    const held = await stat(path).catch(() => null);
-    if (held !== null && Date.now() - held.mtimeMs > lockLifetime) await rm(path, { force: true });
-    else await delay(5 + Math.random() * 20);
+    const abandoned = await abandonedBy(path);
+    if (abandoned === null) await delay(5 + Math.random() * 20);
+    else await removeLock(path, abandoned);
   }
+}
+
+/** What is written in a lock whose holder is no more, or has had it for too long; else null. */
+async function abandonedBy(path: string): Promise<string | null> {
+  try {
+    const [holder, { mtimeMs }] = [await readFile(path, "utf8"), await stat(path)];
+    const [pid, host] = holder.split(" ");
+    const isDead = host === hostname() && !isAlive(Number(pid));
+    return isDead || Date.now() - mtimeMs > lockLifetime ? holder : null;
+  } catch {
+    // It has just been freed.
+    return null;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
+
+/** Moves it aside first: another process may have taken it over since it was read, and gets it back. */
+async function removeLock(path: string, holder: string): Promise<void> {
+  const aside = `${path}.${randomBytes(6).toString("hex")}`;
+  try {
+    await rename(path, aside);
+    if ((await readFile(aside, "utf8")) !== holder) await link(aside, path);
+  } catch {
+    // Somebody else was faster.
+  }
+  await rm(aside, { force: true });
 }
