@@ -90,7 +90,7 @@ function makeServer(
     headersTimeout: 60_000,
     keepAliveTimeout: 65_000,
     maxHeaderSize: 16 * 1024,
-    highWaterMark: 1024 * 1024,
+    highWaterMark: 64 * 1024,
     noDelay: true,
   });
   server.on("request", (request, response) => onRequest(request, response, false));

@@ -148,25 +148,28 @@ async function* hashed(source: AsyncIterable<Uint8Array>, hash: RunningHash | nu
 async function* untilStopped(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncIterable<Uint8Array> {
   const iterator = source[Symbol.asyncIterator]();
   let stop = (): void => {};
-  const stopped = new Promise<"stopped">((resolve) => {
-    stop = () => resolve("stopped");
-  });
-  signal.addEventListener("abort", stop, { once: true });
+  const onAbort = (): void => stop();
+  signal.addEventListener("abort", onAbort, { once: true });
+  // a promise per chunk: `Promise.race` with one that lives as long as the upload would keep every chunk alive
+  const next = (): Promise<IteratorResult<Uint8Array> | "stopped"> =>
+    new Promise((resolve, reject) => {
+      stop = () => resolve("stopped");
+      if (signal.aborted) stop();
+      else iterator.next().then(resolve, reject);
+    });
   let ended = false;
   try {
     while (true) {
-      const next = signal.aborted ? "stopped" : await Promise.race([iterator.next(), stopped]);
-      if (next === "stopped") {
-        throw new Fault(416, "BLOB_UPLOAD_INVALID", "another request went on with this upload");
-      }
-      if (next.done) {
+      const result = await next();
+      if (result === "stopped") throw new Fault(416, "BLOB_UPLOAD_INVALID", "another request went on with this upload");
+      if (result.done) {
         ended = true;
         return;
       }
-      yield next.value;
+      yield result.value;
     }
   } finally {
-    signal.removeEventListener("abort", stop);
+    signal.removeEventListener("abort", onAbort);
     // not awaited: a source that waits for its peer would hold the next writer up
     if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
   }

@@ -7,8 +7,10 @@ import type { Upload } from "./storage.js";
 
 /** Small chunks are gathered up to this many bytes before they are written. */
 const batchSize = 1024 * 1024;
-/** A chunk of this many bytes is written before the next one is asked for: its giver may use one buffer again. */
+/** Chunks from this many bytes on are written as they are. */
 const largeChunk = 256 * 1024;
+/** After so many bytes the disk is set to work, so that little is left to wait for at the end. */
+const syncEvery = 64 * 1024 * 1024;
 
 export interface FileUploadState {
   readonly size: number;
@@ -46,52 +48,20 @@ export class FileUpload implements Upload {
   }
 
   async append(source: AsyncIterable<Uint8Array>): Promise<void> {
-    let handle: FileHandle | null = null;
-    let batch: Uint8Array[] = [];
-    let batched = 0;
-    let writing: Promise<void> = Promise.resolve();
-    const flush = async (): Promise<void> => {
-      await writing;
-      if (batched === 0) return;
-      handle ??= await open(this.#data, "r+");
-      const [chunks, length] = [batch, batched];
-      batch = [];
-      batched = 0;
-      writing = this.#write(handle, chunks, length);
-      // looked at by the next flush; until then it must not count as unhandled
-      writing.catch(() => undefined);
-    };
+    const writer = new BatchWriter(this.#data, this.#size, this.#durable, (written) => {
+      this.#size += written;
+      this.#touched = Date.now();
+    });
     try {
       try {
-        for await (const chunk of source) {
-          batch.push(chunk);
-          batched += chunk.length;
-          if (batched >= batchSize || chunk.length >= largeChunk) await flush();
-          if (chunk.length >= largeChunk) await writing;
-        }
+        for await (const chunk of source) await writer.add(chunk);
       } finally {
         // also what came before the source failed is kept: the client goes on from there
-        await flush();
-        await writing;
+        await writer.flush();
       }
     } finally {
-      await (handle as FileHandle | null)?.close();
+      await writer.close();
     }
-  }
-
-  async #write(handle: FileHandle, chunks: readonly Uint8Array[], length: number): Promise<void> {
-    const { bytesWritten } = await handle.writev(chunks, this.#size);
-    let written = bytesWritten;
-    if (written < length) {
-      const rest = Buffer.concat(chunks).subarray(written);
-      for (let at = 0; at < rest.length; ) {
-        const more = await handle.write(rest, at, rest.length - at, this.#size + written);
-        at += more.bytesWritten;
-        written += more.bytesWritten;
-      }
-    }
-    this.#size += written;
-    this.#touched = Date.now();
   }
 
   async truncate(size: number): Promise<void> {
@@ -132,6 +102,96 @@ export class FileUpload implements Upload {
 
   async remove(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/** Writes chunks one after the other at a growing position; the next ones are gathered meanwhile. */
+class BatchWriter {
+  readonly #path: string;
+  readonly #durable: boolean;
+  readonly #onWritten: (bytes: number) => void;
+  #position: number;
+  #handle: FileHandle | null = null;
+  #batch: Buffer | null = null;
+  #batched = 0;
+  #writing: Promise<void> = Promise.resolve();
+  #syncing: Promise<void> | null = null;
+  #syncError: unknown = null;
+  #unsynced = 0;
+
+  constructor(path: string, position: number, durable: boolean, onWritten: (bytes: number) => void) {
+    this.#path = path;
+    this.#position = position;
+    this.#durable = durable;
+    this.#onWritten = onWritten;
+  }
+
+  async add(chunk: Uint8Array): Promise<void> {
+    if (this.#batched + chunk.length > batchSize || chunk.length >= largeChunk) await this.#writeBatch();
+    if (chunk.length >= largeChunk) {
+      // its giver may use the buffer again, so it is written before the next one is asked for
+      this.#start(chunk);
+      await this.#writing;
+      return;
+    }
+    // A fresh one each time: network buffers are small objects with much memory behind them, which nobody collects
+    // before V8 has a reason to; buffers of its own are one, and keep a long upload at tens of megabytes.
+    this.#batch ??= Buffer.allocUnsafeSlow(batchSize);
+    this.#batch.set(chunk, this.#batched);
+    this.#batched += chunk.length;
+  }
+
+  async flush(): Promise<void> {
+    await this.#writeBatch();
+    await this.#writing;
+    await this.#syncing;
+    if (this.#syncError !== null) throw this.#syncError;
+  }
+
+  async close(): Promise<void> {
+    // a failed write leaves it running
+    await this.#syncing;
+    await this.#handle?.close();
+  }
+
+  async #writeBatch(): Promise<void> {
+    await this.#writing;
+    if (this.#batch === null) return;
+    const bytes = this.#batch.subarray(0, this.#batched);
+    this.#batch = null;
+    this.#batched = 0;
+    this.#start(bytes);
+  }
+
+  #start(bytes: Uint8Array): void {
+    this.#writing = this.#write(bytes);
+    // whoever comes next looks at it; until then it must not count as unhandled
+    this.#writing.catch(() => undefined);
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    this.#handle ??= await open(this.#path, "r+");
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at, this.#position);
+      at += bytesWritten;
+      this.#position += bytesWritten;
+      this.#onWritten(bytesWritten);
+    }
+    this.#unsynced += bytes.length;
+    if (this.#durable && this.#syncing === null && this.#unsynced >= syncEvery) this.#startSync(this.#handle);
+  }
+
+  /** The system reports a failure to write back once, so that it must not be lost here. */
+  #startSync(handle: FileHandle): void {
+    this.#unsynced = 0;
+    this.#syncing = handle
+      .datasync()
+      .catch((error: unknown) => {
+        this.#syncError = error;
+      })
+      .then(() => {
+        this.#syncing = null;
+      });
   }
 }
 
