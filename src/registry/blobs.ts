@@ -44,6 +44,8 @@ export async function deleteBlob(endpoint: Endpoint, digest: Digest, options: Si
 export interface ReadBlobOptions extends SignalOption {
   /** First byte to read. @default 0 */
   readonly offset?: number | undefined;
+  /** A connection broke, and is opened again. */
+  readonly onRetry?: ((reason: Error) => void) | undefined;
 }
 
 /**
@@ -55,10 +57,11 @@ export interface ReadBlobOptions extends SignalOption {
 export async function* readBlob(
   endpoint: Endpoint,
   descriptor: Descriptor,
-  { offset = 0, signal }: ReadBlobOptions = {},
+  options: ReadBlobOptions = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  const { offset = 0 } = options;
   try {
-    const content = reopening(endpoint, descriptor, offset, signal);
+    const content = reopening(endpoint, descriptor, offset, options);
     yield* offset === 0 ? verifyStream(content, descriptor) : content;
   } catch (error) {
     throw endpoint.sided(error, descriptor.digest);
@@ -69,7 +72,7 @@ async function* reopening(
   endpoint: Endpoint,
   descriptor: Descriptor,
   offset: number,
-  signal: AbortSignal | undefined,
+  { signal, onRetry }: ReadBlobOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { digest, size } = descriptor;
   let position = offset;
@@ -80,7 +83,7 @@ async function* reopening(
     if (position === size && position > 0) return;
     const part = await openPart(endpoint, descriptor, position, byRange, signal);
     byRange = part.byRange;
-    let cut: unknown = null;
+    let cut: Error | null = null;
     try {
       for await (const chunk of part.bytes) {
         position += chunk.length;
@@ -90,7 +93,7 @@ async function* reopening(
         yield chunk;
       }
     } catch (error) {
-      if (!isTransient(error)) throw error;
+      if (!(error instanceof Error && isTransient(error))) throw error;
       cut = error;
     }
     if (position === size) return;
@@ -99,11 +102,10 @@ async function* reopening(
     if (position - reachedBefore >= retryPolicy.progress) tries = 0;
     reachedBefore = position;
     tries += 1;
-    if (tries >= retryPolicy.tries) {
-      throw (
-        cut ?? new LadingError("size-mismatch", `${digest} ended after ${position} of its ${size} bytes`, { digest })
-      );
-    }
+    const reason =
+      cut ?? new LadingError("size-mismatch", `${digest} ended after ${position} of its ${size} bytes`, { digest });
+    if (tries >= retryPolicy.tries) throw reason;
+    onRetry?.(reason);
     await endpoint.clock.sleep(retryPolicy.reopen * (1 + endpoint.random()), signal);
   }
 }

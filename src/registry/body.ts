@@ -8,8 +8,12 @@ export const emptyBody: AsyncIterable<Uint8Array> = {
 };
 
 /** A body that has been read already, to be read again. */
-export async function* bodyOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  if (bytes.length > 0) yield bytes;
+export function bodyOf(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  return {
+    async *[Symbol.asyncIterator]() {
+      if (bytes.length > 0) yield bytes;
+    },
+  };
 }
 
 /**

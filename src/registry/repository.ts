@@ -1,4 +1,4 @@
-import type { ByteSource, ContentStore, PutOptions, PutResult } from "../content/store.js";
+import type { ByteSource, ContentStore, PutOptions, PutResult, ReadOptions } from "../content/store.js";
 import { readAll, verifyStream } from "../content/verify.js";
 import { LadingError, type Side } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
@@ -48,12 +48,10 @@ export class Repository implements ContentStore {
     return (await headManifest(this.#endpoint, descriptor.digest, options))?.size === descriptor.size;
   }
 
-  async *get(
-    descriptor: Descriptor,
-    { offset = 0, signal }: { readonly offset?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
-  ): AsyncGenerator<Uint8Array, void, undefined> {
+  async *get(descriptor: Descriptor, options: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    const { offset = 0, signal } = options;
     if (!isManifestType(descriptor.mediaType)) {
-      yield* readBlob(this.#endpoint, descriptor, { offset, signal });
+      yield* readBlob(this.#endpoint, descriptor, options);
       return;
     }
     const { bytes } = await readManifestBytes(this.#endpoint, descriptor.digest, { signal });
