@@ -28,8 +28,8 @@ export interface StoredBlob {
 
 /** Bytes read at once. */
 const chunkSize = 1024 * 1024;
-/** Uses of a blob within this time of one another are noted once, in ms. */
-const useGrain = 10 * 60 * 1000;
+/** Uses of a blob within this time of one another are noted once, in ms; no grace of a collection should be shorter. */
+export const useGrain = 60 * 1000;
 const algorithms = ["sha256", "sha512"] as const;
 
 /**
@@ -131,7 +131,8 @@ export class BlobFolder implements ContentSource {
     const folder = this.#folderOf(digest);
     await makeFolder(fs, join(folder, ".."));
     await makeFolder(fs, folder);
-    if ((await this.stat(digest))?.size === size) await removeFile(fs, temporary);
+    const there = await this.stat(digest);
+    if (there?.size === size && (await this.touch(there))) await removeFile(fs, temporary);
     else await fs.rename(temporary, this.pathOf(digest));
     if (durability === "full") await syncDirectory(fs, folder);
   }

@@ -7,7 +7,7 @@ import { temporaryFolder } from "../../test/support/temporary-folder.js";
 import { validateImage } from "../../test/support/validate-image.js";
 import { type Digest, digestOf } from "../oci/digest.js";
 import { mediaTypes } from "../oci/media-types.js";
-import { collect, defaultCacheLimit, evictCache } from "./collect.js";
+import { collect, evictCache } from "./collect.js";
 import { LayoutStore } from "./layout.js";
 
 const hour = 3600 * 1000;
@@ -153,9 +153,12 @@ describe("evictCache", () => {
     expect((await store.sizes()).cache).toBe(1000);
   });
 
-  test("has a limit where none is configured", async () => {
-    const limit = await defaultCacheLimit(await openStore());
-    expect(limit).toBeGreaterThan(0);
-    expect(limit).toBeLessThanOrEqual(10_000_000_000);
+  test("makes room on the disk, whatever the limit would allow", async () => {
+    const store = await openStore();
+    const blob = await putBytes(store, mediaTypes.ociLayerGzip, Buffer.alloc(1000));
+    await age(store, [blob.digest], 2 * hour);
+    expect((await evictCache(store, { limit: null })).digests).toEqual([]);
+    const more = (await store.freeBytes()) * 2;
+    expect((await evictCache(store, { limit: null, needFree: more })).digests).toEqual([blob.digest]);
   });
 });

@@ -7,7 +7,10 @@ import { reachable } from "./reachable.js";
 export interface CollectOptions {
   /** Only say what would go. @default false */
   readonly dryRun?: boolean;
-  /** What was written or used within this time stays, in ms: somebody may be about to name it. @default 24 hours */
+  /**
+   * What was written or used within this time stays, in ms: somebody may be about to name it, or in the midst of a
+   * transfer. @default 24 hours; 1 hour for {@link evictCache}
+   */
   readonly graceMs?: number;
   /** ms since 1970. @default Date.now */
   readonly clock?: () => number;
@@ -15,8 +18,10 @@ export interface CollectOptions {
 }
 
 export interface EvictOptions extends CollectOptions {
-  /** Bytes that the cache may keep. */
-  readonly limit: number;
+  /** Bytes that the cache may keep; null: 10 GB or a tenth of the disk, the smaller. */
+  readonly limit: number | null;
+  /** Bytes that must be free on the disk afterwards, as far as the cache can give them. @default 0 */
+  readonly needFree?: number;
   /** What stays in any case, such as the content of a transfer that is under way. */
   readonly keep?: ReadonlySet<Digest>;
 }
@@ -28,7 +33,8 @@ export interface Collected {
   readonly freed: number;
 }
 
-const day = 24 * 3600 * 1000;
+const hour = 3600 * 1000;
+const day = 24 * hour;
 const tenGigabytes = 10_000_000_000;
 
 /**
@@ -54,13 +60,15 @@ export async function collect(store: LayoutStore, options: CollectOptions = {}):
  * Images of the store are never touched.
  */
 export async function evictCache(store: LayoutStore, options: EvictOptions): Promise<Collected> {
-  const { limit, keep, graceMs = 3600 * 1000, clock = Date.now, signal } = options;
+  const { keep, needFree = 0, graceMs = hour, clock = Date.now, signal } = options;
   return await store.exclusively(signal, async () => {
     const own = await reachable(store.blobs, await store.roots(), { signal });
     const cached: StoredBlob[] = [];
     for await (const blob of store.blobs.list()) if (!own.has(blob.digest)) cached.push(blob);
     cached.sort((one, other) => one.used - other.used);
     let size = cached.reduce((sum, blob) => sum + blob.size, 0);
+    const { free, total } = await store.disk();
+    const limit = Math.min(options.limit ?? defaultLimit(total), size - (needFree - free));
     const unwanted: StoredBlob[] = [];
     for (const blob of cached) {
       if (size <= limit) break;
@@ -72,9 +80,8 @@ export async function evictCache(store: LayoutStore, options: EvictOptions): Pro
   });
 }
 
-/** The limit where none is configured: 10 GB or a tenth of the disk, the smaller; in bytes. */
-export async function defaultCacheLimit(store: LayoutStore): Promise<number> {
-  return Math.min(tenGigabytes, Math.floor((await store.disk()).total / 10));
+function defaultLimit(diskSize: number): number {
+  return Math.min(tenGigabytes, Math.floor(diskSize / 10));
 }
 
 async function remove(store: LayoutStore, blobs: readonly StoredBlob[], options: CollectOptions): Promise<Collected> {

@@ -1,0 +1,234 @@
+import { constants } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { isLadingError, throwIfAborted } from "../errors.js";
+import type { Descriptor } from "../oci/descriptor.js";
+import { createHasher } from "../oci/digest.js";
+import { abortable } from "./abortable.js";
+import type { BlobFolder } from "./blob-folder.js";
+import { writeStream } from "./blob-writer.js";
+import { type Durability, writeNewFile } from "./durable-file.js";
+import { type FileSystem, removeFile } from "./file-system.js";
+import { ForeignError, foreignCall, foreignStream } from "./foreign-error.js";
+import type { IngestOptions } from "./layer-cache.js";
+import { isMismatch, retryMismatchOnce } from "./mismatch.js";
+import type { PartialFolder } from "./partial.js";
+import type { ByteSource, PutOptions } from "./store.js";
+import { createVerifier, readAll, type Verifier, verifyStream } from "./verify.js";
+
+export interface BlobIntakeOptions {
+  readonly fs: FileSystem;
+  readonly durability: Durability;
+  /** ms since 1970 */
+  readonly clock: () => number;
+  readonly blobs: BlobFolder;
+  /** Makes the layout where there is none. */
+  readonly prepare: () => Promise<PartialFolder>;
+}
+
+interface OpenPartial {
+  readonly path: string;
+  readonly handle: FileHandle;
+}
+
+/** Content of this size and more is worth taking up again after a cut, in bytes. */
+const resumableSize = 256 * 1024;
+
+/** The way into `blobs/`: what arrives is written beside it, verified, made durable, and then moved. */
+export class BlobIntake {
+  readonly #options: BlobIntakeOptions;
+
+  constructor(options: BlobIntakeOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Takes content of a known digest.
+   * @returns Bytes that moved.
+   */
+  async take(descriptor: Descriptor, source: ByteSource, { signal, onBytes, onRetry }: PutOptions): Promise<number> {
+    const transfer: Transfer = {
+      descriptor,
+      read: (offset) => foreignStream(abortable(source(offset, signal), signal)),
+      report: (stored) => foreignCall(() => onBytes?.(stored)),
+      onRetry: (reason) => foreignCall(() => onRetry?.(reason)),
+      signal,
+    };
+    return descriptor.size < resumableSize ? await this.#takeSmall(transfer) : await this.#takeLarge(transfer);
+  }
+
+  /** Takes content of which nothing is known but its type. */
+  async ingest(
+    mediaType: string,
+    source: AsyncIterable<Uint8Array>,
+    { signal, onBytes }: IngestOptions,
+  ): Promise<Descriptor> {
+    const { blobs, clock, prepare } = this.#options;
+    const partials = await prepare();
+    const path = await partials.create(null);
+    try {
+      const handle = await this.#create(path);
+      const hasher = createHasher();
+      let size: number;
+      try {
+        size = await writeStream(handle, foreignStream(abortable(source, signal)), {
+          position: 0,
+          limit: Number.MAX_SAFE_INTEGER,
+          update: hasher.update,
+          onStored: (stored) => foreignCall(() => onBytes?.(stored)),
+          clock,
+        });
+        await this.seal(handle);
+      } finally {
+        await handle.close();
+      }
+      const descriptor = { mediaType, digest: hasher.digest(), size };
+      await blobs.commit(path, descriptor);
+      await partials.finished(path, descriptor);
+      return descriptor;
+    } catch (error) {
+      await partials.discard(path).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Makes a finished file read-only and durable; it may then be moved to its place. */
+  async seal(handle: FileHandle): Promise<void> {
+    await handle.chmod(0o444);
+    if (this.#options.durability === "full") await handle.sync();
+  }
+
+  /** Small content is held in memory until it is verified, and written in one go. */
+  async #takeSmall({ descriptor, read, report, onRetry }: Transfer): Promise<number> {
+    const { fs, durability, blobs, prepare } = this.#options;
+    let transferred = 0;
+    const bytes = await retryMismatchOnce(async () => {
+      const counted = count(read(0), (chunk) => {
+        transferred += chunk;
+      });
+      return await readAll(verifyStream(counted, descriptor), descriptor.size, descriptor.digest);
+    }, onRetry);
+    const temporary = (await prepare()).temporary();
+    try {
+      await writeNewFile(fs, temporary, bytes, { durability, mode: 0o444 });
+      await blobs.commit(temporary, descriptor);
+    } catch (error) {
+      await removeFile(fs, temporary).catch(() => {});
+      throw error;
+    }
+    report(descriptor.size);
+    return transferred;
+  }
+
+  /** Large content is written while it is verified; what a cut leaves of it is taken up again by whoever comes next. */
+  async #takeLarge(transfer: Transfer): Promise<number> {
+    const { blobs, clock, prepare } = this.#options;
+    const { descriptor } = transfer;
+    const partials = await prepare();
+    let transferred = 0;
+    let anew = false;
+    await retryMismatchOnce(async () => {
+      const { path, handle } = await this.#openPartial(partials, descriptor, anew);
+      anew = true;
+      const progress = { stored: 0 };
+      try {
+        try {
+          await fill(handle, transfer, clock, progress, (chunk) => {
+            transferred += chunk;
+          });
+          await this.seal(handle);
+        } finally {
+          await handle.close();
+        }
+        await blobs.commit(path, descriptor);
+        await partials.finished(path, descriptor);
+      } catch (error) {
+        const keep = progress.stored > 0 && isWorthKeeping(error);
+        await (keep ? partials.release(path) : partials.discard(path)).catch(() => {});
+        throw error;
+      }
+    }, transfer.onRetry);
+    return transferred;
+  }
+
+  /** What an earlier run left of some content, or an empty file. */
+  async #openPartial(partials: PartialFolder, descriptor: Descriptor, anew: boolean): Promise<OpenPartial> {
+    const left = anew ? null : await partials.claim(descriptor);
+    if (left !== null) {
+      try {
+        const flags = constants.O_RDWR | (constants.O_NOFOLLOW ?? 0);
+        return { path: left, handle: await this.#options.fs.open(left, flags) };
+      } catch {
+        // Such as one that was sealed already: its owner may not write it any more.
+        await partials.discard(left);
+      }
+    }
+    const path = await partials.create(descriptor);
+    try {
+      return { path, handle: await this.#create(path) };
+    } catch (error) {
+      await partials.discard(path).catch(() => {});
+      throw error;
+    }
+  }
+
+  async #create(path: string): Promise<FileHandle> {
+    return await this.#options.fs.open(path, "wx+", 0o600);
+  }
+}
+
+/** One `put`: whatever its source and its callbacks throw is a {@link ForeignError}. */
+interface Transfer {
+  readonly descriptor: Descriptor;
+  readonly read: (offset: number) => AsyncIterable<Uint8Array>;
+  readonly report: (stored: number) => void;
+  readonly onRetry: (reason: Error) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Reads on from where the file ends, having hashed what is in it, and checks the whole. */
+async function fill(
+  handle: FileHandle,
+  { descriptor, read, report, signal }: Transfer,
+  clock: () => number,
+  progress: { stored: number },
+  onChunk: (bytes: number) => void,
+): Promise<void> {
+  const verifier = createVerifier(descriptor);
+  const position = await rehash(handle, verifier, signal);
+  const onStored = (stored: number) => {
+    progress.stored = stored;
+    report(stored);
+  };
+  onStored(position);
+  if (position < descriptor.size) {
+    const options = { position, limit: descriptor.size, update: verifier.update, onStored, clock };
+    await writeStream(handle, count(read(position), onChunk), options);
+  }
+  verifier.finish();
+}
+
+/** Hashes a file from its beginning. @returns Its size in bytes. */
+export async function rehash(handle: FileHandle, verifier: Verifier, signal?: AbortSignal): Promise<number> {
+  const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
+  for (let position = 0; ; ) {
+    throwIfAborted(signal);
+    const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, position);
+    if (bytesRead === 0) return position;
+    verifier.update(buffer.subarray(0, bytesRead));
+    position += bytesRead;
+  }
+}
+
+/** After a cut or an abort the bytes on disk are good; after a mismatch or a failing disk nobody knows. */
+function isWorthKeeping(error: unknown): boolean {
+  if (error instanceof ForeignError) return true;
+  if (!isLadingError(error) || isMismatch(error)) return false;
+  return error.side === "source" || (error.code !== "io" && error.code !== "no-space");
+}
+
+async function* count(source: AsyncIterable<Uint8Array>, see: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    see(chunk.byteLength);
+    yield chunk;
+  }
+}

@@ -1,0 +1,111 @@
+import { join } from "node:path";
+import { LadingError } from "../errors.js";
+import type { Digest } from "../oci/digest.js";
+import { type Durability, readSmallFile, replaceFile, writeNewFile } from "./durable-file.js";
+import { type FileSystem, ifThere, removeFile } from "./file-system.js";
+import { LayoutIndex } from "./layout-index.js";
+import type { PartialFolder } from "./partial.js";
+import { makeFolder, refuseLink } from "./real-folder.js";
+
+export interface LayoutFolderOptions {
+  readonly fs: FileSystem;
+  readonly directory: string;
+  readonly durability: Durability;
+  /** ms since 1970 */
+  readonly clock: () => number;
+  /** A new random name each time. */
+  readonly random: () => string;
+}
+
+/** Beside the standard's files: what is not content. */
+export const privateFolder = ".lading";
+const layoutVersion = "1.0.0";
+/** A damaged blob is kept this long for whoever wants to know what happened, in ms. */
+const corruptLifetime = 7 * 24 * 3600 * 1000;
+
+/** The folder of an OCI layout: how it comes to be, and how it is kept tidy. */
+export class LayoutFolder {
+  readonly #options: LayoutFolderOptions;
+
+  constructor(options: LayoutFolderOptions) {
+    this.#options = options;
+  }
+
+  path(...parts: readonly string[]): string {
+    return join(this.#options.directory, ...parts);
+  }
+
+  /**
+   * Makes what is missing.
+   * @throws LadingError `conflict` for a folder with other things in it, `unsupported` for another version
+   */
+  async make(partials: PartialFolder): Promise<void> {
+    const { fs, directory, durability } = this.#options;
+    const marker = this.path("oci-layout");
+    await fs.mkdir(directory, { recursive: true, mode: 0o700 });
+    const before = await readSmallFile(fs, marker, 4096);
+    if (before === null) await this.#refuseForeign();
+    else this.#checkVersion(before);
+    for (const folder of ["blobs", privateFolder, join(privateFolder, "partial")]) {
+      await makeFolder(fs, this.path(folder));
+    }
+    if (before !== null) return;
+    // The standard asks for an index in every layout, also an empty one.
+    await this.#makeIndex(partials.temporary());
+    const bytes = Buffer.from(JSON.stringify({ imageLayoutVersion: layoutVersion }));
+    await replaceFile(fs, marker, bytes, { temporary: partials.temporary(), durability });
+  }
+
+  /** Moves a damaged blob out of the way, so that it is fetched again; a layout that others made is left alone. */
+  async quarantine(path: string, digest: Digest): Promise<void> {
+    const { fs, random } = this.#options;
+    if (!(await refuseLink(fs, this.path(privateFolder)))) return;
+    await makeFolder(fs, this.path(privateFolder, "corrupt"));
+    await fs.rename(path, this.path(privateFolder, "corrupt", `${digest.replace(":", "-")}.${random()}`));
+  }
+
+  /** Removes damaged blobs that nobody asked about. */
+  async sweep(): Promise<void> {
+    const { fs, clock } = this.#options;
+    const folder = this.path(privateFolder, "corrupt");
+    for (const name of (await ifThere(fs.readdir(folder))) ?? []) {
+      const stat = await ifThere(fs.lstat(join(folder, name)));
+      if (stat !== null && clock() - stat.ctimeMs > corruptLifetime) await removeFile(fs, join(folder, name));
+    }
+  }
+
+  async #makeIndex(temporary: string): Promise<void> {
+    const { fs, durability } = this.#options;
+    await writeNewFile(fs, temporary, LayoutIndex.empty.bytes(), { durability, mode: 0o600 });
+    // A link never replaces the index that another process may have written by now.
+    await fs.link(temporary, this.path("index.json")).catch(() => {});
+    await removeFile(fs, temporary);
+  }
+
+  #checkVersion(bytes: Uint8Array): void {
+    let version: unknown;
+    try {
+      const value = JSON.parse(Buffer.from(bytes).toString()) as { imageLayoutVersion?: unknown } | null;
+      version = value?.imageLayoutVersion;
+    } catch {
+      // Said below.
+    }
+    if (typeof version === "string" && version.startsWith("1.")) return;
+    throw new LadingError("unsupported", `${this.#options.directory} is no OCI image layout of version 1`, {
+      hint: "choose another folder with --store",
+    });
+  }
+
+  /** A folder that holds other things is somebody's, and was given by mistake. */
+  async #refuseForeign(): Promise<void> {
+    const { fs, directory } = this.#options;
+    const other = (await fs.readdir(directory)).find((name) => !harmless.has(name));
+    if (other === undefined) return;
+    throw new LadingError("conflict", `${directory} is no OCI image layout, and it is not empty: it holds ${other}`, {
+      hint: "choose an empty folder, or one that does not exist",
+    });
+  }
+}
+
+/** What a layout holds whose making was interrupted, or a fresh disk; `oci-layout` may have been made meanwhile. */
+const harmless: ReadonlySet<string> = new Set(["blobs", "index.json", "lost+found", "oci-layout", privateFolder]);
