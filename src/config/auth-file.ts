@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { LadingError } from "../errors.js";
+import { canonicalAuthority, dockerHub } from "../image/reference.js";
 import { credentialOf } from "./credential-helper.js";
 import type { Credential } from "./credentials.js";
 import { configHome, type Environment, homeDirectory, type System, thisSystem, variable } from "./folders.js";
@@ -7,9 +8,6 @@ import { readSmallFile } from "./update-file.js";
 
 /** Docker Hub under the key that Docker keeps it by. */
 export const hubKey = "https://index.docker.io/v1/";
-const hub = "docker.io";
-const hubAliases: ReadonlySet<string> = new Set([hub, "index.docker.io", "registry-1.docker.io"]);
-
 /** What Docker's `config.json` and Podman's `auth.json` say about credentials. */
 export interface AuthFile {
   /** Where it is, for messages: a path, or the name of a variable. */
@@ -31,16 +29,10 @@ export interface AuthEntry {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** `host[:port]` in lower case, Docker Hub under its one name. */
-export function canonicalHost(host: string): string {
-  const lower = host.toLowerCase();
-  return hubAliases.has(lower) ? hub : lower;
-}
-
 /** The server's name as Docker gives it to helpers and writes it. */
 export function serverKey(registry: string): string {
-  const host = canonicalHost(registry);
-  return host === hub ? hubKey : host;
+  const host = canonicalAuthority(registry);
+  return host === dockerHub ? hubKey : host;
 }
 
 /**
@@ -50,10 +42,10 @@ export function serverKey(registry: string): string {
 export function splitKey(key: string): { readonly host: string; readonly repository: string | null } {
   const bare = key.replace(/^https?:\/\//i, "");
   const slash = bare.indexOf("/");
-  if (slash === -1) return { host: canonicalHost(bare), repository: null };
+  if (slash === -1) return { host: canonicalAuthority(bare), repository: null };
   const path = bare.slice(slash + 1).replace(/\/+$/, "");
   const isWhole = path === "" || path === "v1" || path === "v2";
-  return { host: canonicalHost(bare.slice(0, slash)), repository: isWhole ? null : path };
+  return { host: canonicalAuthority(bare.slice(0, slash)), repository: isWhole ? null : path };
 }
 
 /**
@@ -61,7 +53,7 @@ export function splitKey(key: string): { readonly host: string; readonly reposit
  * entries for the whole host count.
  */
 export function entriesFor(file: AuthFile, registry: string, repository: string | null): readonly AuthEntry[] {
-  const host = canonicalHost(registry);
+  const host = canonicalAuthority(registry);
   const length = (entry: AuthEntry) => entry.repository?.length ?? -1;
   return file.auths
     .filter((entry) => entry.host === host && covers(entry.repository, repository))
@@ -78,7 +70,7 @@ function covers(pattern: string | null, repository: string | null): boolean {
  * an empty name switches the latter off.
  */
 export function helperFor(file: AuthFile, registry: string): string | null {
-  const own = file.credHelpers.get(canonicalHost(registry));
+  const own = file.credHelpers.get(canonicalAuthority(registry));
   return (own ?? file.credsStore) || null;
 }
 

@@ -1,3 +1,4 @@
+/** Longer than other tests: each key has its row, from each of the sources that it may come from. */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

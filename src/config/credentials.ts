@@ -1,8 +1,8 @@
 import { abortError, LadingError, type Side } from "../errors.js";
-import { isAuthority } from "../image/reference.js";
+import { canonicalAuthority, isAuthority } from "../image/reference.js";
 import {
   type AuthFile,
-  canonicalHost,
+  canonicalAuthority,
   entriesFor,
   entryCredential,
   helperFor,
@@ -163,7 +163,7 @@ export async function credentialSources(
       sources.push({ origin: file.origin, helper: `docker-credential-${helper}`, isInstalled, key: null });
     }
     for (const entry of file.auths) {
-      const isMine = entry.host === canonicalHost(registry) && entryCredential(entry, file.origin) !== null;
+      const isMine = entry.host === canonicalAuthority(registry) && entryCredential(entry, file.origin) !== null;
       if (isMine) sources.push({ origin: file.origin, helper: null, isInstalled: true, key: entry.key });
     }
   }

@@ -110,6 +110,16 @@ function splitUrl(url: unknown): { readonly authority: string; readonly scheme: 
   return { authority, scheme: match?.[1]?.toLowerCase() === "http" ? "http" : "https" };
 }
 
+/** The registry of names that have none. */
+export const dockerHub = "docker.io";
+const dockerHubAliases: ReadonlySet<string> = new Set([dockerHub, "index.docker.io", "registry-1.docker.io"]);
+
+/** `host[:port]` in lower case, Docker Hub under its one name: what decides whether two names mean one registry. */
+export function canonicalAuthority(authority: string): string {
+  const lower = authority.toLowerCase();
+  return dockerHubAliases.has(lower) ? dockerHub : lower;
+}
+
 /** Whether `host[:port]` is this machine by its name or literal address: the only hosts spoken to without TLS unasked. */
 export function isLoopbackHost(authority: string): boolean {
   const host = authority.endsWith("]") ? authority : authority.replace(/:\d+$/, "");

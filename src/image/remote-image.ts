@@ -1,9 +1,10 @@
-import type { Digest } from "../oci/digest.js";
-import { parseDigest } from "../oci/digest.js";
+import { type Digest, parseDigest } from "../oci/digest.js";
 import {
   badReference,
+  canonicalAuthority,
   checkedPath,
   checkedTag,
+  dockerHub,
   isAuthority,
   isClusterName,
   isImageId,
@@ -40,10 +41,6 @@ export interface NeuroImageOptions extends Optional<Pick<RemoteImageJson, "orgNa
 }
 
 export type ExternalImageOptions = Optional<Pick<RemoteImageJson, "tag" | "digest">>;
-
-/** The registry that an image without one lives on. */
-const hub = "docker.io";
-const hubAliases: ReadonlySet<string> = new Set([hub, "index.docker.io", "registry-1.docker.io"]);
 
 /**
  * An image in a registry: of the platform (`owner`, `registry` and `clusterName` are all there) or external.
@@ -182,10 +179,11 @@ export interface WireName {
 export function wireName(image: RemoteImage): WireName {
   const path = joined(image.orgName, image.owner, image.name);
   const reference = image.digest ?? image.tag;
-  if (image.clusterName !== null || (image.registry !== null && !hubAliases.has(image.registry))) {
-    return { registry: image.registry ?? hub, repository: path, reference };
-  }
-  return { registry: hub, repository: path.includes("/") ? path : `library/${path}`, reference };
+  const host = canonicalAuthority(image.registry ?? dockerHub);
+  if (image.clusterName !== null && image.registry !== null)
+    return { registry: image.registry, repository: path, reference };
+  const isOfficial = host === dockerHub && !path.includes("/");
+  return { registry: host, repository: isOfficial ? `library/${path}` : path, reference };
 }
 
 function given(value: unknown): boolean {
@@ -206,7 +204,7 @@ function tail({ tag, digest }: RemoteImage): string {
 
 /** Docker Hub's `image:v1` would read as a URI of the platform, and `sha256:<64 hex>` as an image ID: written out, they don't. */
 function unambiguous(reference: string): string {
-  return reference.startsWith("image:") || isImageId(reference) ? `${hub}/library/${reference}` : reference;
+  return reference.startsWith("image:") || isImageId(reference) ? `${dockerHub}/library/${reference}` : reference;
 }
 
 function component(text: unknown, what: string): string {
