@@ -24,6 +24,7 @@ import { isElsewhere } from "./walk.js";
 
 const refName = "org.opencontainers.image.ref.name";
 const containerdName = "io.containerd.image.name";
+const containerdSubject = "io.containerd.manifest.subject";
 
 /** What a root reaches, blobs first and the root last; null where something of it is not there. */
 type Whole = readonly Descriptor[] | null;
@@ -69,6 +70,8 @@ function readIndex(contents: ArchiveContents): readonly NamedRoot[] {
   const roots = new Map<Digest, { descriptor: Descriptor; names: string[] }>();
   for (const entry of entries) {
     const descriptor = parseDescriptor(typed(contents, entry), "an entry of index.json");
+    // What refers to an image (Docker adds its attestations so) is no image of its own.
+    if (descriptor.annotations?.[containerdSubject] !== undefined) continue;
     const root = roots.get(descriptor.digest) ?? { descriptor, names: [] };
     const name = entryName(descriptor);
     if (name !== null && !root.names.includes(name)) root.names.push(name);

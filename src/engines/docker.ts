@@ -6,7 +6,7 @@ import { choosePlatform, formatPlatform, normalizePlatform, type Platform } from
 import { endpointText } from "./endpoint.js";
 import type { EngineImage, EngineInfo, EngineReference, ExportOptions, ImportOptions, LocalEngine } from "./engine.js";
 import { type EngineApi, versionAtLeast } from "./engine-api.js";
-import { platformImage, wholeTree } from "./engine-content.js";
+import { platformImage, requireLayers, wholeTree } from "./engine-content.js";
 import { engineFailure } from "./engine-error.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
@@ -202,6 +202,8 @@ export class DockerEngine implements LocalEngine {
     const original = info.imageStore === "containerd";
     const target = original && options.platform === null ? root : image.raw.descriptor;
     const id = original ? target.digest : image.manifest.config.digest;
+    const known = await this.knownLayers(image.diffIds, signal);
+    await requireLayers(from, image, known, signal);
     const { writeDockerArchive, writeOciArchive } = await import("../content/archive.js");
     const archive = original
       ? writeOciArchive(
@@ -211,11 +213,7 @@ export class DockerEngine implements LocalEngine {
             signal,
           },
         )
-      : writeDockerArchive(
-          [{ manifest: image.raw.descriptor, names, omit: await this.knownLayers(image.diffIds, signal) }],
-          from,
-          { signal },
-        );
+      : writeDockerArchive([{ manifest: image.raw.descriptor, names, omit: known }], from, { signal });
     const doing = `loading ${names.map(String).join(", ") || root.digest}`;
     const answer = await this.#api.stream({
       method: "POST",

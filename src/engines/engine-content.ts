@@ -66,6 +66,27 @@ export async function platformImage(
   return { raw, manifest, platform: config.platform, diffIds };
 }
 
+/**
+ * Before anything is sent: every layer is here or in the engine. An engine may keep a name for what is incomplete.
+ * @throws LadingError `not-found`
+ */
+export async function requireLayers(
+  from: ContentSource,
+  { manifest, diffIds }: PlatformImage,
+  known: ReadonlySet<Digest>,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const [index, layer] of manifest.layers.entries()) {
+    const diffId = diffIds[index];
+    if (diffId !== undefined && known.has(diffId)) continue;
+    if (await from.has(layer, { signal })) continue;
+    throw new LadingError("not-found", `the layer ${layer.digest} is neither here nor in the engine`, {
+      digest: layer.digest,
+      hint: "pull the image again",
+    });
+  }
+}
+
 /** The one entry of an index whose maker did not say what it is for. */
 function onlyImage(entries: readonly Descriptor[]): Descriptor | null {
   const [only] = entries;

@@ -8,7 +8,7 @@ import { choosePlatform, formatPlatform, hostPlatform, normalizePlatform } from 
 import { endpointText } from "./endpoint.js";
 import type { EngineImage, EngineInfo, EngineReference, ExportOptions, ImportOptions, LocalEngine } from "./engine.js";
 import type { EngineApi } from "./engine-api.js";
-import { type PlatformImage, platformImage, wholeTree } from "./engine-content.js";
+import { type PlatformImage, platformImage, requireLayers, wholeTree } from "./engine-content.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
 import { rememberingRoot } from "./export-root.js";
@@ -137,7 +137,14 @@ export class PodmanEngine implements LocalEngine {
     reference: EngineReference,
     options: { readonly force: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<void> {
-    const { spelling } = await this.#require(reference, options.signal);
+    const { image, spelling } = await this.#require(reference, options.signal);
+    if (typeof reference === "string" && image.names.length > 1 && !options.force) {
+      // Podman refuses it too, with the status of an accident.
+      throw new LadingError("conflict", `${reference} has several names: ${image.names.join(", ")}`, {
+        digest: reference,
+        hint: "remove them one by one, or all with --force",
+      });
+    }
     await this.#api.json({
       method: "DELETE",
       path: `/libpod/images/${referencePath(spelling)}`,
@@ -192,6 +199,7 @@ export class PodmanEngine implements LocalEngine {
     const info = await this.info(signal);
     const image = await platformImage(from, root, options.platform ?? info.platform, signal);
     const known = await this.knownLayers(image.diffIds, signal);
+    await requireLayers(from, image, known, signal);
     const sent = withoutKnownLayers(image, known);
     const [first, ...others] = names;
     const { writeOciArchive } = await import("../content/archive.js");

@@ -330,7 +330,8 @@ for (const { name, starter, kind, imageStore } of subjects) {
       }
     });
 
-    it.runIf(unpacks)("refuses layers that are not what the config says", async () => {
+    // Podman takes the layers for what the config says of them, as its own pull does.
+    it.runIf(kind === "docker")("refuses layers that are not what the config says", async () => {
       const image = await randomImage(hub, { seed: "liar", layers: 1, format: "docker" });
       const { layers } = await randomImage(hub, { seed: "other", layers: 1, format: "docker" });
       const manifest = {
@@ -352,8 +353,8 @@ for (const { name, starter, kind, imageStore } of subjects) {
       for (const { descriptor } of image.layers) await from.delete(descriptor.digest);
       const names = [new LocalImage("gone", "1")];
       const failing = engine.importImage(image.root, { from, names, platform: null });
-      await expect(failing).rejects.toMatchObject({ code: expect.stringMatching(/^(not-found|engine-failed)$/) });
-      if (unpacks) expect(await engine.inspect(new LocalImage("gone", "1"))).toBeNull();
+      await expect(failing).rejects.toMatchObject({ code: "not-found" });
+      if (unpacks) expect(await engine.inspect(names[0] as LocalImage)).toBeNull();
     });
 
     it("stops when the caller does", async () => {
