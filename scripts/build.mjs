@@ -2,7 +2,7 @@
 //   node scripts/build.mjs         everything, from an empty dist
 //   node scripts/build.mjs --cli   the command line alone, in a fraction of a second
 import { spawnSync } from "node:child_process";
-import { chmod, rm } from "node:fs/promises";
+import { chmod, rename, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -14,11 +14,13 @@ const dist = fileURLToPath(new URL("../dist", import.meta.url));
  * commander's nine files costs more than running them.
  */
 export async function buildCli(outdir = `${dist}/bin`) {
-  await rm(outdir, { recursive: true, force: true });
+  // Beside its place, so that a build that fails leaves what was there.
+  const fresh = `${outdir}.new`;
+  await rm(fresh, { recursive: true, force: true });
   const result = await build({
     absWorkingDir: root,
     entryPoints: { lading: "src/cli/main.ts" },
-    outdir,
+    outdir: fresh,
     chunkNames: "[name]-[hash]",
     bundle: true,
     splitting: true,
@@ -36,7 +38,9 @@ export async function buildCli(outdir = `${dist}/bin`) {
     metafile: true,
     logLevel: "warning",
   });
-  await chmod(`${outdir}/lading.js`, 0o755);
+  await chmod(`${fresh}/lading.js`, 0o755);
+  await rm(outdir, { recursive: true, force: true });
+  await rename(fresh, outdir);
   return result.metafile;
 }
 

@@ -1,7 +1,6 @@
 import { LadingError } from "../../errors.js";
 import type { Implementation } from "../command.js";
-import { canAsk } from "../confirm.js";
-import { ask, passwordFromStdin } from "../password.js";
+import { ask, canAsk, passwordFromStdin } from "../prompt.js";
 
 interface Options {
   readonly username?: string;
@@ -22,11 +21,19 @@ export const login: Implementation<[target: string | undefined], Options> = asyn
     });
   }
   const client = await context.client();
-  const username = options.username ?? (await ask(io, "Username: ", false, signal));
+  const username = options.username ?? (await answer(ask(io, "Username: ", { signal })));
   const password =
-    options.passwordStdin === true ? await passwordFromStdin(io) : await ask(io, "Password: ", true, signal);
+    options.passwordStdin === true
+      ? await passwordFromStdin(io)
+      : await answer(ask(io, "Password: ", { hidden: true, signal }));
   const result = await client.login({ registry: target ?? null, username, password, signal });
   const json = result.toJSON();
   context.reporter.note(`logged in to ${json.registry} as ${json.username}; stored in ${json.storedIn}`);
   return { json, lines: [] };
 };
+
+async function answer(asked: Promise<string | null>): Promise<string> {
+  const text = await asked;
+  if (text !== null && text !== "") return text;
+  throw new LadingError("usage", "no answer was given");
+}

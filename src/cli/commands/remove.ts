@@ -4,8 +4,8 @@ import type { RemoteImage } from "../../image/remote-image.js";
 import type { RemovalJson } from "../../operations/remove.js";
 import type { Implementation } from "../command.js";
 import type { CommandContext } from "../command-context.js";
-import { canAsk, confirm } from "../confirm.js";
 import { asLadingError } from "../exit-code.js";
+import { canAsk, confirm } from "../prompt.js";
 import { remoteArgument } from "../remote-argument.js";
 import { safeText } from "../safe-text.js";
 
