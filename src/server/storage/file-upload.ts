@@ -129,6 +129,7 @@ class BatchWriter {
   async add(chunk: Uint8Array): Promise<void> {
     if (this.#batched + chunk.length > batchSize || chunk.length >= largeChunk) await this.#writeBatch();
     if (chunk.length >= largeChunk) {
+      await this.#writing;
       // its giver may use the buffer again, so it is written before the next one is asked for
       this.#start(chunk);
       await this.#writing;
