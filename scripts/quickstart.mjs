@@ -12,17 +12,19 @@ const lading = join(root, "dist", "bin", "lading.js");
 const say = (text) => process.stdout.write(`${text}\n`);
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 
-/** Runs one command of the CLI; resolves with its stdout, throws with its stderr where it fails. */
-function run(env, args) {
+/** Runs one command of the CLI; resolves with its stdout, throws with its stderr where it fails, once it has ended. */
+function run(env, args, signal) {
+  signal?.throwIfAborted();
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [lading, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [lading, ...args], { env, stdio: ["ignore", "pipe", "pipe"], signal });
     let [stdout, stderr] = ["", ""];
     child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
-    child.on("error", reject);
+    child.on("error", () => {}); // It was aborted: the clean-up waits for its end.
     child.on("close", (status) => {
       if (status === 0) resolve(stdout.trimEnd());
-      else reject(new Error(`\`lading ${args.join(" ")}\` ended with ${status}\n${stderr.trimEnd()}`));
+      else
+        reject(signal?.reason ?? new Error(`\`lading ${args.join(" ")}\` ended with ${status}\n${stderr.trimEnd()}`));
     });
   });
 }
@@ -55,7 +57,7 @@ function check(condition, what) {
   if (!condition) throw new Error(`the check failed: ${what}`);
 }
 
-async function quickstart(folder, cleanups) {
+async function quickstart(folder, cleanups, signal) {
   const started = performance.now();
   // Configuration, store and registry are in the temporary folder. The home stays: an engine may have its socket there.
   const foreign = Object.entries(process.env).filter(
@@ -68,7 +70,7 @@ async function quickstart(folder, cleanups) {
   };
   /** Shows a command with what it printed. */
   const show = async (...args) => {
-    const output = await run(env, args);
+    const output = await run(env, args, signal);
     say(`  $ lading ${args.map((arg) => (arg.startsWith(folder) ? arg.slice(folder.length + 1) : arg)).join(" ")}`);
     for (const line of output.split("\n").filter(Boolean)) say(`    ${line}`);
     return output;
@@ -89,10 +91,9 @@ async function quickstart(folder, cleanups) {
   await writeFile(env.LADING_CONFIG, config.join("\n"));
   say(`Started the embedded registry at ${url}.`);
 
-  const { engine } = JSON.parse(await run(env, ["images", "--json"]));
-  say(
-    `Using ${engine === "store" ? "Lading's own store: neither Docker nor Podman is here" : `the engine ${engine}`}.`,
-  );
+  const { engine } = JSON.parse(await run(env, ["images", "--json"], signal));
+  const place = engine === "store" ? "Lading's own store, which needs no engine" : engine;
+  say(`Local images are in ${place}.`);
   const imageId = async () => {
     const { images } = JSON.parse(await run(env, ["images", "--json"]));
     return images.find((image) => image.local === local)?.id ?? null;
@@ -115,7 +116,7 @@ async function quickstart(folder, cleanups) {
   await show("pull", remote, local);
   const after = await imageId();
   const back = join(folder, "back.tar");
-  await run(env, ["save", local, "-o", back]);
+  await run(env, ["save", local, "-o", back], signal);
   const layers = await readArchiveLayers(back);
   say("");
 
@@ -137,24 +138,20 @@ async function main() {
   prepare();
   const folder = await mkdtemp(join(tmpdir(), "lading-quickstart-"));
   const cleanups = [() => rm(folder, { recursive: true, force: true })];
-  let interrupted = null;
-  const interrupt = new Promise((_, reject) => {
-    for (const signal of ["SIGINT", "SIGTERM"]) {
-      process.once(signal, () => {
-        interrupted = signal;
-        reject(new Error(`stopped by ${signal}`));
-      });
-    }
-  });
-  let failed = false;
+  const interrupt = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.on(signal, () => {
+      process.exitCode = signal === "SIGINT" ? 130 : 143;
+      interrupt.abort(new Error(`stopped by ${signal}`));
+    });
+  }
   const report = (error) => {
-    failed = true;
+    process.exitCode ??= 1;
     process.stderr.write(`\nThe quickstart failed: ${error.message}\n`);
   };
-  await Promise.race([quickstart(folder, cleanups), interrupt]).catch(report);
+  await quickstart(folder, cleanups, interrupt.signal).catch(report);
   for (const cleanup of cleanups.reverse()) await cleanup().catch(report);
-  if (interrupted !== null) process.exit(interrupted === "SIGINT" ? 130 : 143);
-  if (failed) process.exit(1);
+  process.exit();
 }
 
 main().catch((error) => {
