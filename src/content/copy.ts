@@ -35,10 +35,10 @@ function sided(error: unknown, side: Side, digest?: string): unknown {
 }
 
 /** A byte source whose errors say that they are the source's. */
-function fromSource(source: ContentSource, descriptor: Descriptor): ByteSource {
+function fromSource(source: ContentSource, descriptor: Descriptor, onRetry: () => void): ByteSource {
   return async function* (offset, signal) {
     try {
-      yield* source.get(descriptor, { offset, signal });
+      yield* source.get(descriptor, { offset, signal, onRetry });
     } catch (error) {
       throw sided(error, "source", descriptor.digest);
     }
@@ -107,15 +107,16 @@ async function moveBlob(descriptor: Descriptor, options: BlobCopyOptions, signal
       limiter.run(async () => {
         emit({ kind: "checking" });
         let current = 0;
+        const onRetry = () => emit({ kind: "retrying", current });
         try {
-          return await destination.put(descriptor, fromSource(source, descriptor), {
+          return await destination.put(descriptor, fromSource(source, descriptor, onRetry), {
             signal: workSignal,
             mountFrom: options.mountFrom?.(descriptor),
             onBytes: (stored) => {
               current = stored;
               emit({ kind: "moving", current });
             },
-            onRetry: () => emit({ kind: "retrying", current }),
+            onRetry,
           });
         } catch (error) {
           throw sided(error, "destination", descriptor.digest);

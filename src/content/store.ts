@@ -3,7 +3,8 @@ import type { Digest } from "../oci/digest.js";
 
 /**
  * Opens content at an offset (bytes). Called again, from where the reader stands, when a transfer is resumed
- * or sent again; so it must give the same bytes each time.
+ * or sent again; so it must give the same bytes each time. What it yields is given away: it does not fill a buffer
+ * again that it gave.
  */
 export type ByteSource = (offset: number, signal?: AbortSignal) => AsyncIterable<Uint8Array>;
 
@@ -11,6 +12,8 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
   /** First byte to read. @default 0 */
   readonly offset?: number | undefined;
+  /** The transfer was interrupted, and goes on where it stopped. */
+  readonly onRetry?: ((reason: Error) => void) | undefined;
 }
 
 export interface PutOptions {

@@ -154,12 +154,14 @@ export class ClientContext {
     return this.#store;
   }
 
-  /** After a transfer through the store: what it left as cache goes, oldest use first, where it is over the limit. */
-  async trimCache(): Promise<void> {
+  /**
+   * What passed through the store for another engine goes, oldest use first, where it is over the limit, or where
+   * `needFree` bytes are wanted on the disk.
+   */
+  async trimCache(needFree = 0): Promise<void> {
     try {
-      const { evictCache, defaultCacheLimit } = await import("../content/collect.js");
-      const store = await this.store();
-      await evictCache(store, { limit: this.config.cacheLimit ?? (await defaultCacheLimit(store)) });
+      const { evictCache } = await import("../content/collect.js");
+      await evictCache(await this.store(), { limit: this.config.cacheLimit, needFree });
     } catch (error) {
       // The transfer itself is done.
       this.warn(`the cache could not be trimmed: ${error instanceof Error ? error.message : String(error)}`);

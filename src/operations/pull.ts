@@ -199,6 +199,8 @@ class Pull {
     let missing = 0;
     for (const blob of wanted) if (!(await store.has(blob))) missing += blob.size;
     if (missing === 0) return;
+    if (missing <= (await store.freeBytes())) return;
+    await this.#context.trimCache(missing);
     const free = await store.freeBytes();
     if (missing <= free) return;
     throw new LadingError("no-space", `the image needs ${missing} bytes, and ${store.directory} has ${free} free`, {

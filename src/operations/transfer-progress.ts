@@ -49,6 +49,8 @@ interface Layer {
   emittedAt: number;
   /** The newest step that was held back. */
   held: ImageProgressStep | null;
+  /** Shows what is held once its time has come, where nothing newer does. */
+  timer: NodeJS.Timeout | null;
   ended: boolean;
 }
 
@@ -112,12 +114,14 @@ export class TransferProgress implements LayerProgress {
     }
     layer.current = Math.max(layer.current, current);
     layer.total = Math.max(layer.total, total ?? 0, layer.current);
-    if (first || this.#now() - layer.emittedAt >= interval) {
-      layer.held = null;
+    const wait = interval - (this.#now() - layer.emittedAt);
+    if (first || wait <= 0) {
+      this.#drop(layer);
       this.#step(layer, status, layer.current, layer.total);
-    } else {
-      layer.held = this.#makeStep(layer, status, layer.current, layer.total);
+      return;
     }
+    layer.held = this.#makeStep(layer, status, layer.current, layer.total);
+    layer.timer ??= setTimeout(() => this.#flush(layer), wait).unref();
   }
 
   identify(layerId: string, digest: string): void {
@@ -138,6 +142,7 @@ export class TransferProgress implements LayerProgress {
   /** Nothing is called from here on. */
   close(): void {
     this.#closed = true;
+    for (const layer of this.#layers.values()) this.#drop(layer);
     this.#detach?.();
   }
 
@@ -145,7 +150,17 @@ export class TransferProgress implements LayerProgress {
     const layerId = this.#aliases.get(id) ?? id;
     let layer = this.#layers.get(layerId);
     if (layer === undefined) {
-      layer = { layerId, status: "waiting", rank: -1, current: 0, total: 0, emittedAt: 0, held: null, ended: false };
+      layer = {
+        layerId,
+        status: "waiting",
+        rank: -1,
+        current: 0,
+        total: 0,
+        emittedAt: 0,
+        held: null,
+        timer: null,
+        ended: false,
+      };
       this.#layers.set(layerId, layer);
     }
     return layer;
@@ -153,8 +168,16 @@ export class TransferProgress implements LayerProgress {
 
   #flush(layer: Layer): void {
     const { held } = layer;
+    this.#drop(layer);
+    if (held === null) return;
+    layer.emittedAt = this.#now();
+    this.#emit({ type: "step", ...held });
+  }
+
+  #drop(layer: Layer): void {
     layer.held = null;
-    if (held !== null) this.#emit({ type: "step", ...held });
+    if (layer.timer !== null) clearTimeout(layer.timer);
+    layer.timer = null;
   }
 
   #step(layer: Layer, status: StepStatus, current: number, total: number): void {

@@ -55,3 +55,11 @@ export async function testBench(options: Partial<OpenClientOptions> = {}): Promi
     },
   };
 }
+
+/** What a promise was rejected with; an error of its own where it was not. */
+export async function errorOf(promise: Promise<unknown>): Promise<unknown> {
+  return await promise.then(
+    () => new Error("the promise was fulfilled"),
+    (reason: unknown) => reason,
+  );
+}
