@@ -1,14 +1,6 @@
 import { abortError, LadingError, type Side } from "../errors.js";
 import { canonicalAuthority, isAuthority } from "../image/reference.js";
-import {
-  type AuthFile,
-  canonicalAuthority,
-  entriesFor,
-  entryCredential,
-  helperFor,
-  readAuthFiles,
-  serverKey,
-} from "./auth-file.js";
+import { type AuthFile, entriesFor, entryCredential, helperFor, readAuthFiles, serverKey } from "./auth-file.js";
 import { askHelper, helperPath } from "./credential-helper.js";
 import { type Environment, type System, thisSystem } from "./folders.js";
 
