@@ -154,7 +154,8 @@ export function answers(address: string | number): Promise<boolean> {
   });
 }
 
-async function unmountBelow(folder: string): Promise<void> {
+/** Takes away what an engine has left mounted below a folder. */
+export async function unmountBelow(folder: string): Promise<void> {
   const mounts = await readFile("/proc/self/mounts", "utf8").catch(() => "");
   const targets = mounts
     .split("\n")

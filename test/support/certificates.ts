@@ -1,0 +1,35 @@
+import { spawnSync } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** Files as docker names them, made by openssl: an authority, a server for 127.0.0.1 and localhost, and a client. */
+export interface Certificates {
+  readonly serverFolder: string;
+  readonly clientFolder: string;
+}
+
+/** Makes both folders below `folder`, each with `ca.pem`, `cert.pem` and `key.pem`. */
+export async function makeCertificates(folder: string): Promise<Certificates> {
+  const [serverFolder, clientFolder] = [join(folder, "server"), join(folder, "client")];
+  await Promise.all([mkdir(serverFolder, { recursive: true }), mkdir(clientFolder, { recursive: true })]);
+  const [caKey, ca] = [join(folder, "ca-key.pem"), join(folder, "ca.pem")];
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  openssl(["req", "-x509", ...key, "-keyout", caKey, "-out", ca, "-days", "2", "-subj", "/CN=lading test authority"]);
+  const sign = async (target: string, name: string, extensions: string): Promise<void> => {
+    const [request, file] = [join(folder, `${name}.csr`), join(folder, `${name}.ext`)];
+    await writeFile(file, extensions);
+    openssl(["req", ...key, "-keyout", join(target, "key.pem"), "-out", request, "-subj", `/CN=${name}`]);
+    const signing = ["-CA", ca, "-CAkey", caKey, "-CAcreateserial", "-days", "2", "-extfile", file];
+    openssl(["x509", "-req", "-in", request, "-out", join(target, "cert.pem"), ...signing]);
+    openssl(["x509", "-in", ca, "-out", join(target, "ca.pem")]);
+  };
+  const names = "subjectAltName=IP:127.0.0.1,DNS:localhost";
+  await sign(serverFolder, "server", `${names}\nextendedKeyUsage=serverAuth\n`);
+  await sign(clientFolder, "client", "extendedKeyUsage=clientAuth\n");
+  return { serverFolder, clientFolder };
+}
+
+function openssl(list: readonly string[]): void {
+  const { status, stderr, error } = spawnSync("openssl", list, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`openssl ${list[0]} ended with ${status}: ${stderr || error}`);
+}
