@@ -129,8 +129,8 @@ export class BlobFolder implements ContentSource {
   async commit(temporary: string, { digest, size }: Descriptor): Promise<void> {
     const { fs, durability } = this.#options;
     const folder = this.#folderOf(digest);
-    await makeFolder(fs, join(folder, ".."));
-    await makeFolder(fs, folder);
+    await makeFolder(fs, join(folder, ".."), durability);
+    await makeFolder(fs, folder, durability);
     const there = await this.stat(digest);
     if (there?.size === size && (await this.touch(there))) await removeFile(fs, temporary);
     else await fs.rename(temporary, this.pathOf(digest));
@@ -174,25 +174,29 @@ export class BlobFolder implements ContentSource {
   }
 
   /**
-   * A blob's file as another file's content, without copying a byte: a reflink, or a hard link where the file will
-   * never be written again. False where the file system can do neither.
+   * A file with another one's content, without copying a byte: a reflink, or a hard link where the file will never be
+   * written again. Null where the file system can do neither.
    */
-  async cloneFile(from: string, to: string, { hardLink }: { readonly hardLink: boolean }): Promise<boolean> {
+  async cloneFile(
+    from: string,
+    to: string,
+    { hardLink }: { readonly hardLink: boolean },
+  ): Promise<"reflink" | "hard-link" | null> {
     const { fs } = this.#options;
     try {
       await fs.copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
-      return true;
+      return "reflink";
     } catch (error) {
       if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOSPC") throw error;
       await removeFile(fs, to);
     }
-    if (!hardLink) return false;
+    if (!hardLink) return null;
     try {
       await fs.link(from, to);
-      return true;
+      return "hard-link";
     } catch (error) {
       if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOSPC") throw error;
-      return false;
+      return null;
     }
   }
 

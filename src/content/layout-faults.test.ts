@@ -71,7 +71,7 @@ describe.each(["EIO", "ENOSPC"])("a file system that fails once with %s", (errno
     const all = Array.from({ length: counting.calls() }, (_, index) => index + 1);
     while (all.length > 0) await Promise.all(all.splice(0, 8).map(failAt));
     expect(failures).toBeGreaterThan(counting.calls() / 2);
-  });
+  }, 240_000);
 });
 
 test("a full disk leaves no file behind", async () => {

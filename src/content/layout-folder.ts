@@ -47,7 +47,7 @@ export class LayoutFolder {
     if (before === null) await this.#refuseForeign();
     else this.#checkVersion(before);
     for (const folder of ["blobs", privateFolder, join(privateFolder, "partial")]) {
-      await makeFolder(fs, this.path(folder));
+      await makeFolder(fs, this.path(folder), durability);
     }
     if (before !== null) return;
     // The standard asks for an index in every layout, also an empty one.
@@ -60,7 +60,7 @@ export class LayoutFolder {
   async quarantine(path: string, digest: Digest): Promise<void> {
     const { fs, random } = this.#options;
     if (!(await refuseLink(fs, this.path(privateFolder)))) return;
-    await makeFolder(fs, this.path(privateFolder, "corrupt"));
+    await makeFolder(fs, this.path(privateFolder, "corrupt"), "fast");
     await fs.rename(path, this.path(privateFolder, "corrupt", `${digest.replace(":", "-")}.${random()}`));
   }
 

@@ -92,7 +92,7 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
       directory: this.#folder.path(privateFolder),
       prepare: async (folder) => {
         const partials = await this.#prepare();
-        await makeFolder(this.#fs, folder);
+        await makeFolder(this.#fs, folder, "fast");
         return partials.temporary();
       },
     });
@@ -155,13 +155,13 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
       if (await this.has(descriptor)) return true;
       const stat = await ifThere(this.#fs.lstat(path));
       if (!stat?.isFile()) throw new LadingError("not-found", `${path} is no file`, { digest });
-      if (stat.size !== size)
-        throw new LadingError("size-mismatch", `${path} has ${stat.size} bytes, not ${size}`, { digest });
+      if (stat.size !== size) throw new LadingError("size-mismatch", `${path} has ${stat.size} bytes`, { digest });
       const partials = await this.#prepare();
       const temporary = partials.temporary();
-      if (!(await this.blobs.cloneFile(path, temporary, { hardLink: verified }))) return false;
+      const cloned = await this.blobs.cloneFile(path, temporary, { hardLink: verified });
+      if (cloned === null) return false;
       try {
-        if (!verified) await this.#check(temporary, descriptor);
+        if (cloned === "reflink") await this.#sealClone(temporary, verified ? null : descriptor);
         await this.blobs.commit(temporary, descriptor);
         return true;
       } catch (error) {
@@ -187,9 +187,11 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
 
   /** Takes a name away; the content stays until it is collected. False where the name was not there. */
   async untag(name: string, { signal }: Signal = {}): Promise<boolean> {
+    const isThere = (entries: readonly LayoutEntry[]) => entries.some((entry) => entry.name === name);
+    if (!isThere(await this.entries())) return false;
     let there = false;
     await this.#changeIndex(signal, async (index) => {
-      there = index.entries().some((entry) => entry.name === name);
+      there = isThere(index.entries());
       return there ? index.without(name) : index;
     });
     return there;
@@ -324,14 +326,17 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     });
   }
 
-  async #check(path: string, descriptor: Descriptor): Promise<void> {
+  /** @param expected What it must be; null where that is known. */
+  async #sealClone(path: string, expected: Descriptor | null): Promise<void> {
     const opened = await openRegular(this.#fs, path);
     if (opened === null) throw new LadingError("io", `${path} is gone`);
     const { handle } = opened;
     try {
-      const verifier = createVerifier(descriptor);
-      await rehash(handle, verifier);
-      verifier.finish();
+      if (expected !== null) {
+        const verifier = createVerifier(expected);
+        await rehash(handle, verifier);
+        verifier.finish();
+      }
       await this.#intake.seal(handle);
     } finally {
       await handle.close();

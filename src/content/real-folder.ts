@@ -1,4 +1,6 @@
+import { dirname } from "node:path";
 import { LadingError } from "../errors.js";
+import { type Durability, syncDirectory } from "./durable-file.js";
 import { errnoOf, type FileSystem, ifThere } from "./file-system.js";
 
 /**
@@ -15,10 +17,11 @@ export async function refuseLink(fs: FileSystem, path: string): Promise<boolean>
 }
 
 /** Makes a folder that only its owner may enter, where there is none. @throws LadingError `io` as {@link refuseLink} */
-export async function makeFolder(fs: FileSystem, path: string): Promise<void> {
+export async function makeFolder(fs: FileSystem, path: string, durability: Durability): Promise<void> {
   if (await refuseLink(fs, path)) return;
   try {
     await fs.mkdir(path, { mode: 0o700 });
+    if (durability === "full") await syncDirectory(fs, dirname(path));
   } catch (error) {
     if (errnoOf(error) !== "EEXIST") throw error;
     await refuseLink(fs, path);
