@@ -1,0 +1,108 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FolderLock } from "./folder-lock.js";
+import { ownIdentity } from "./process-identity.js";
+
+let directory: string;
+let path: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "lading-lock-"));
+  path = join(directory, "write.lock");
+  await mkdir(join(directory, "tmp"));
+});
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** Adds one to a number in a file, by steps that another's would spoil. */
+async function increment(): Promise<void> {
+  const counter = join(directory, "counter");
+  const count = Number(await readFile(counter, "utf8").catch(() => "0"));
+  await new Promise((resolve) => setImmediate(resolve));
+  await writeFile(counter, String(count + 1));
+}
+
+describe("the lock of a folder", () => {
+  it("keeps holders apart, whose own tasks share it", async () => {
+    const locks = Array.from({ length: 4 }, () => new FolderLock(directory));
+    // one task at a time of each, as the registry does within one repository
+    await Promise.all(
+      locks.map(async (lock) => {
+        for (let round = 0; round < 25; round++) await lock.run(null, increment);
+      }),
+    );
+    expect(await readFile(join(directory, "counter"), "utf8")).toBe("100");
+    expect((await readdir(directory)).sort()).toEqual(["counter", "tmp"]);
+    expect(await readdir(join(directory, "tmp"))).toEqual([]);
+  });
+
+  it("gives others their turn while one process has always something to do", async () => {
+    const busy = new FolderLock(directory);
+    let stop = false;
+    const work = async (): Promise<void> => {
+      while (!stop) await busy.run(null, () => new Promise((resolve) => setTimeout(resolve, 5)));
+    };
+    const working = [work(), work(), work()];
+    await new FolderLock(directory).run(null, async () => undefined);
+    stop = true;
+    await Promise.all(working);
+  });
+
+  it("is freed by a task that fails", async () => {
+    const lock = new FolderLock(directory);
+    const failing = lock.run(null, async () => {
+      throw new Error("task");
+    });
+    await expect(failing).rejects.toThrow("task");
+    await new FolderLock(directory).run(null, async () => undefined);
+  });
+
+  it("is waited for no longer than the signal allows, and says whom it waits for", async () => {
+    const waiting: unknown[] = [];
+    await new FolderLock(directory).run(null, async () => {
+      const controller = new AbortController();
+      const onWaiting = (holder: unknown): void => {
+        waiting.push(holder);
+        controller.abort();
+      };
+      const other = new FolderLock(directory, { onWaiting });
+      await expect(other.run(controller.signal, async () => undefined)).rejects.toMatchObject({ code: "cancelled" });
+    });
+    expect(waiting).toEqual([{ pid: process.pid }]);
+  });
+
+  it.each([
+    ["a dead process", { pid: 2 ** 22 + 1 }],
+    ["an earlier process of this number", { started: "1" }],
+  ])("left by %s is taken over, by one at a time", async (_, change) => {
+    await writeFile(path, JSON.stringify({ ...(await ownIdentity()), id: "left", ...change }));
+    const locks = Array.from({ length: 8 }, () => new FolderLock(directory));
+    await Promise.all(locks.map((lock) => lock.run(null, increment)));
+    expect(await readFile(join(directory, "counter"), "utf8")).toBe("8");
+    expect((await readdir(directory)).sort()).toEqual(["counter", "tmp"]);
+  });
+
+  it("left by a process that died while it took a lock over is taken over too", async () => {
+    const dead = { ...(await ownIdentity()), pid: 2 ** 22 + 1 };
+    await writeFile(path, JSON.stringify({ ...dead, id: "left" }));
+    await writeFile(`${path}.left`, JSON.stringify({ ...dead, id: "also-left" }));
+    await new FolderLock(directory).run(null, increment);
+    expect((await readdir(directory)).sort()).toEqual(["counter", "tmp"]);
+  });
+
+  it.each([
+    ["of another machine", JSON.stringify({ pid: 1, host: "elsewhere", started: null, id: "far" })],
+    ["that can't be read", "{"],
+  ])("%s counts as left behind once it gives no sign", async (_, text) => {
+    await writeFile(path, text);
+    const controller = new AbortController();
+    const patient = new FolderLock(directory, { onWaiting: () => controller.abort() });
+    await expect(patient.run(controller.signal, increment)).rejects.toMatchObject({ code: "cancelled" });
+    const old = new Date(Date.now() - 120_000);
+    await utimes(path, old, old);
+    await new FolderLock(directory).run(null, increment);
+    expect(await readFile(join(directory, "counter"), "utf8")).toBe("1");
+  });
+});
