@@ -182,6 +182,21 @@ describe("a process that was killed", () => {
     expect(Buffer.from(await readAll(beside.get(descriptor), 3_000_000)).equals(bytes)).toBe(true);
   });
 
+  test("on another host, its partial is left alone for a week", async () => {
+    let now = Date.now();
+    const { directory, store } = await storeWith({ clock: () => now });
+    await expect(store.put(descriptor, cutAfter(2_000_000))).rejects.toBe(cut);
+    const path = await partialFile(directory);
+    await writeFile(`${path}.json`, JSON.stringify({ owner: { pid: 1, host: "elsewhere", started: null } }));
+    const source = sourceOf(bytes, 100_000);
+    await new LayoutStore(directory, { clock: () => now }).put(descriptor, source);
+    expect(source.opened).toEqual([0]);
+    expect(await partials(directory)).toHaveLength(2);
+    now += 8 * 24 * 3600 * 1000;
+    await new LayoutStore(directory, { clock: () => now }).rememberLayer(descriptor.digest, descriptor);
+    expect(await partials(directory)).toEqual([]);
+  });
+
   test("content that it was making up is removed by the next one", async () => {
     const { directory, store } = await storeWith();
     const small = Buffer.from("small");

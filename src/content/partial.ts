@@ -111,12 +111,12 @@ export class PartialFolder {
       if (stat === null) continue;
       const age = clock() - stat.mtimeMs;
       if (name.startsWith(ingestPrefix) && !name.endsWith(stateSuffix)) {
-        if (!(await this.#isHeld(name))) await this.discard(path);
+        if (!(await this.#isHeld(name, age))) await this.discard(path);
       } else if (name.startsWith("tmp.") || name.endsWith(stateSuffix)) {
         const data = name.endsWith(stateSuffix) ? path.slice(0, -stateSuffix.length) : null;
         const inUse = data !== null && (await ifThere(fs.lstat(data))) !== null;
         if (age > temporaryLifetime && !inUse) await removeFile(fs, path);
-      } else if (age > partialLifetime && !(await this.#isHeld(name))) {
+      } else if (age > partialLifetime && !(await this.#isHeld(name, age))) {
         await this.discard(path);
       }
     }
@@ -126,11 +126,13 @@ export class PartialFolder {
     return (await ifThere(this.#options.fs.readdir(this.#options.directory))) ?? [];
   }
 
-  async #isHeld(name: string): Promise<boolean> {
+  /** @param age Since it was written last, in ms. Of another host's process it is all that can be known. */
+  async #isHeld(name: string, age = 0): Promise<boolean> {
     const { fs, directory, self } = this.#options;
     const bytes = await readSmallFile(fs, join(directory, `${name}${stateSuffix}`), 4096);
     const owner = bytes === null ? null : parseState(bytes);
-    return owner !== null && (await isAlive(owner, self));
+    if (owner === null || (owner.host !== self.host && age > partialLifetime)) return false;
+    return await isAlive(owner, self);
   }
 
   async #writeState(path: string, owner: ProcessIdentity | null): Promise<void> {
