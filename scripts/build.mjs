@@ -1,5 +1,5 @@
 // Builds the package: the SDK by tsc, file by file, and the command line by esbuild into few files that start fast.
-//   node scripts/build.mjs         everything, from an empty dist
+//   node scripts/build.mjs         everything, from nothing
 //   node scripts/build.mjs --cli   the command line alone, in a fraction of a second
 import { spawnSync } from "node:child_process";
 import { chmod, rename, rm } from "node:fs/promises";
@@ -10,17 +10,14 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
 
 /**
- * The command line as `lading.js` and the chunks that its verbs load. Dependencies are bundled: resolving and reading
- * commander's nine files costs more than running them.
+ * The command line as `lading.js` and the chunks that its verbs load. Dependencies are bundled: to find and read
+ * commander's nine files costs more than to run them.
  */
-export async function buildCli(outdir = `${dist}/bin`) {
-  // Beside its place, so that a build that fails leaves what was there.
-  const fresh = `${outdir}.new`;
-  await rm(fresh, { recursive: true, force: true });
+export async function buildCli(outdir) {
   const result = await build({
     absWorkingDir: root,
     entryPoints: { lading: "src/cli/main.ts" },
-    outdir: fresh,
+    outdir,
     chunkNames: "[name]-[hash]",
     bundle: true,
     splitting: true,
@@ -38,27 +35,40 @@ export async function buildCli(outdir = `${dist}/bin`) {
     metafile: true,
     logLevel: "warning",
   });
-  await chmod(`${fresh}/lading.js`, 0o755);
-  await rm(outdir, { recursive: true, force: true });
-  await rename(fresh, outdir);
+  await chmod(`${outdir}/lading.js`, 0o755);
   return result.metafile;
 }
 
-function buildSdk() {
+function buildSdk(outdir) {
   const compiler = fileURLToPath(new URL("../node_modules/typescript/bin/tsc", import.meta.url));
-  const { status } = spawnSync(process.execPath, [compiler, "-p", "tsconfig.build.json"], {
-    cwd: root,
-    stdio: "inherit",
-  });
+  const args = [compiler, "-p", "tsconfig.build.json", "--outDir", outdir];
+  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" });
   if (status !== 0) throw new Error("the SDK does not compile");
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  if (!process.argv.includes("--cli")) {
-    await rm(dist, { recursive: true, force: true });
-    buildSdk();
+/** Builds beside the place and moves there at the end: a build that fails, and one that runs, leave what was there. */
+async function replace(place, make) {
+  const fresh = `${place}.${process.pid}.new`;
+  try {
+    await make(fresh);
+    await rm(place, { recursive: true, force: true });
+    await rename(fresh, place);
+  } finally {
+    await rm(fresh, { recursive: true, force: true });
   }
-  const { outputs } = await buildCli();
-  const bytes = Object.values(outputs).reduce((sum, output) => sum + output.bytes, 0);
-  console.log(`dist/bin: ${Object.keys(outputs).length} files, ${Math.round(bytes / 1000)} kB`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const report = ({ outputs }) => {
+    const bytes = Object.values(outputs).reduce((sum, output) => sum + output.bytes, 0);
+    console.log(`dist/bin: ${Object.keys(outputs).length} files, ${Math.round(bytes / 1000)} kB`);
+  };
+  if (process.argv.includes("--cli")) {
+    await replace(`${dist}/bin`, async (fresh) => report(await buildCli(fresh)));
+  } else {
+    await replace(dist, async (fresh) => {
+      buildSdk(fresh);
+      report(await buildCli(`${fresh}/bin`));
+    });
+  }
 }

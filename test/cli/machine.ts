@@ -2,10 +2,13 @@ import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inject } from "vitest";
 import { LayoutStore } from "../../src/content/layout.js";
 import type { Digest } from "../../src/oci/digest.js";
 import { type RandomImageOptions, randomImage } from "../support/random-image.js";
-import { program } from "./build.js";
+
+/** The command line as it is shipped, built for this run. */
+export const program = inject("program");
 
 export interface Outcome {
   readonly code: number | null;

@@ -2,7 +2,7 @@ import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { version } from "../../src/version.js";
-import { Machine, type Outcome } from "./machine.js";
+import { Machine, type Outcome, program } from "./machine.js";
 import { conforms } from "./schema.js";
 
 let machine: Machine;
@@ -180,7 +180,7 @@ describe("the process", () => {
   it("prints the version and its help", async () => {
     expect(await lading("--version")).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
     expect((await lading("--help")).stdout).toContain("Usage: lading");
-    expect(((await stat(new URL("../../dist/bin/lading.js", import.meta.url))).mode & 0o111) !== 0).toBe(true);
+    expect(((await stat(program)).mode & 0o111) !== 0).toBe(true);
   });
 
   it("ends quietly when nobody reads stdout any more", async () => {

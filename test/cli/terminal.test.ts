@@ -2,8 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.js";
 import { type RunningRegistry, startOwnRegistry } from "../support/own-registry.js";
 import { hasTmux, Terminal } from "../support/terminal.js";
-import { program } from "./build.js";
-import { Machine } from "./machine.js";
+import { Machine, program } from "./machine.js";
 
 /** Bytes per second and connection: slow enough to look at what happens. */
 const slow = 60_000;
