@@ -1,6 +1,6 @@
 import { mkdir, open, readdir, readFile, rm, stat, unlink, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import { LadingError } from "../../errors.js";
+import { abortError, LadingError, throwIfAborted } from "../../errors.js";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.js";
 import { KeyedMutex } from "../mutex.js";
 import { ensureDirectory, isErrno, syncDirectory, writeWhole } from "./durable.js";
@@ -55,11 +55,12 @@ export class FilesystemStorage implements Storage {
     });
     await this.#readable;
     if (!write) return;
-    this.#writable ??= this.#makeLayout(signal).catch((error) => {
+    // without the signal: the others who wait for it have not cancelled anything
+    this.#writable ??= this.#makeLayout().catch((error) => {
       this.#writable = null;
       throw error;
     });
-    await this.#writable;
+    await waitFor(this.#writable, signal, () => true);
   }
 
   async #checkLayout(): Promise<void> {
@@ -83,9 +84,9 @@ export class FilesystemStorage implements Storage {
     });
   }
 
-  async #makeLayout(signal: AbortSignal | null | undefined): Promise<void> {
+  async #makeLayout(): Promise<void> {
     await ensureDirectory(this.#temporary, this.#options.durable);
-    await this.#lock.run(signal, async () => {
+    await this.#lock.run(null, async () => {
       const path = join(this.#root, versionFile);
       if ((await orNull(stat(path))) !== null) return await this.#checkLayout();
       const text = `${JSON.stringify({ layout: "lading-registry", version: layoutVersion })}\n`;
@@ -173,7 +174,15 @@ export class FilesystemStorage implements Storage {
   }
 
   async exclusive<T>(repository: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T> {
-    return await this.#mutex.run(repository, () => this.#lock.run(signal, task));
+    let started = false;
+    const running = this.#mutex.run(repository, async () => {
+      throwIfAborted(signal);
+      return await this.#lock.run(signal, async () => {
+        started = true;
+        return await task();
+      });
+    });
+    return await waitFor(running, signal, () => !started);
   }
 
   async sweep(before: number): Promise<void> {
@@ -197,6 +206,23 @@ export class FilesystemStorage implements Storage {
     const hold = await readHold(this.#root);
     return hold !== null && hold.pid === process.pid ? hold.instanceId : null;
   }
+}
+
+/** Waits for a task, and no longer once the signal fires while it may be left. */
+async function waitFor<T>(
+  task: Promise<T>,
+  signal: AbortSignal | null | undefined,
+  mayLeave: () => boolean,
+): Promise<T> {
+  if (!signal) return await task;
+  return await new Promise<T>((resolve, reject) => {
+    const leave = (): void => {
+      if (mayLeave()) reject(abortError(signal));
+    };
+    signal.addEventListener("abort", leave, { once: true });
+    if (signal.aborted) leave();
+    task.then(resolve, reject).finally(() => signal.removeEventListener("abort", leave));
+  });
 }
 
 async function touch(path: string): Promise<void> {
