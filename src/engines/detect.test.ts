@@ -1,3 +1,4 @@
+/** Every way to find an engine, and every way not to: long because it is one table of cases. */
 import { createHash } from "node:crypto";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";

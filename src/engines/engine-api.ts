@@ -1,27 +1,16 @@
-import { readFile } from "node:fs/promises";
-import { Agent, type AgentOptions, type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
-import { Agent as TlsAgent } from "node:https";
-import { isIP } from "node:net";
-import type { Duplex } from "node:stream";
+import { type Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import { LadingError, throwIfAborted } from "../errors.js";
 import { limits } from "../oci/limits.js";
-import { type EngineEndpoint, type EngineTls, endpointText } from "./endpoint.js";
+import { type EngineEndpoint, endpointText } from "./endpoint.js";
+import { type ConnectionOptions, openAgent } from "./engine-agent.js";
 import { connectionError, statusError } from "./engine-error.js";
 import { isJsonObject } from "./json-lines.js";
-import { programPath } from "./program-path.js";
-import { SshSocket } from "./ssh-socket.js";
+import { sendBody } from "./send-body.js";
 
 /** The newest version of Docker's Engine API that is spoken; an older engine is spoken to in its own. */
 const newestApiVersion = "1.51";
 /** Long enough for a socket-activated engine to start. */
 const pingTimeout = 20_000;
-
-export interface EngineApiOptions {
-  readonly endpoint: EngineEndpoint;
-  /** For `ssh`: PATH, agent and home. */
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly platform: NodeJS.Platform;
-}
 
 export interface EnginePing {
   /** The version that is spoken from now on: the lower one of the engine's and ours. */
@@ -46,12 +35,12 @@ export interface EngineRequest {
 /** The handful of Docker Engine API calls, over socket, pipe, TCP, TLS or ssh. */
 export class EngineApi {
   readonly endpoint: EngineEndpoint;
-  readonly #options: EngineApiOptions;
+  readonly #options: ConnectionOptions;
   #agent: Promise<Agent> | null = null;
   #ping: Promise<EnginePing> | null = null;
   #closed = false;
 
-  constructor(options: EngineApiOptions) {
+  constructor(options: ConnectionOptions) {
     this.endpoint = options.endpoint;
     this.#options = options;
   }
@@ -149,7 +138,7 @@ export class EngineApi {
     const { signal, body } = request;
     throwIfAborted(signal);
     if (this.#closed) throw new LadingError("closed", "the connection to the engine is closed");
-    this.#agent ??= this.#openAgent();
+    this.#agent ??= openAgent(this.#options);
     const outgoing = httpRequest({
       agent: await this.#agent,
       ...this.#address(),
@@ -198,27 +187,6 @@ export class EngineApi {
     }
   }
 
-  async #openAgent(): Promise<Agent> {
-    const { endpoint } = this;
-    if (endpoint.kind === "tcp" && endpoint.tls !== null) return await openTlsAgent(endpoint.tls, endpoint.host);
-    if (endpoint.kind !== "ssh") return new Agent({ keepAlive: false });
-    const program = await programPath("ssh", this.#options.env, this.#options.platform);
-    if (program === null) {
-      throw new LadingError(
-        "engine-unavailable",
-        `${endpointText(endpoint)} needs the program ssh, which is not on PATH`,
-        {
-          hint: "install an ssh client, or use --engine store",
-        },
-      );
-    }
-    // Kept alive: each connection is a process and a login on the other machine.
-    return new SshAgent(
-      { keepAlive: true, maxFreeSockets: 1 },
-      () => new SshSocket(program, endpoint, this.#options.env),
-    );
-  }
-
   async *#body(response: IncomingMessage, request: EngineRequest): AsyncGenerator<Uint8Array> {
     try {
       for await (const chunk of response as AsyncIterable<Buffer>) yield chunk;
@@ -241,81 +209,6 @@ export class EngineApi {
     }
     return Buffer.concat(chunks).toString("utf8");
   }
-}
-
-class SshAgent extends Agent {
-  readonly #connect: () => Duplex;
-  constructor(options: AgentOptions, connect: () => Duplex) {
-    super(options);
-    this.#connect = connect;
-  }
-  override createConnection(): Duplex {
-    return this.#connect();
-  }
-}
-
-async function openTlsAgent(tls: EngineTls, host: string): Promise<Agent> {
-  const read = async (path: string | null): Promise<string | undefined> => {
-    if (path === null) return undefined;
-    try {
-      return await readFile(path, "utf8");
-    } catch (cause) {
-      throw new LadingError("config-invalid", `the engine's TLS file ${path} can't be read`, {
-        hint: "DOCKER_CERT_PATH must hold ca.pem, cert.pem and key.pem",
-        cause,
-      });
-    }
-  };
-  const [ca, cert, key] = await Promise.all([read(tls.ca), read(tls.cert), read(tls.key)]);
-  return new TlsAgent({
-    keepAlive: false,
-    rejectUnauthorized: tls.verify,
-    ...(isIP(host) === 0 ? { servername: host } : {}),
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-  });
-}
-
-/**
- * Writes a body as fast as the engine takes it. An engine that refuses answers before the end: then the rest is not
- * sent and its answer counts. Gives the body's own failure, which counts for more than what the engine makes of it.
- */
-async function sendBody(
-  outgoing: ClientRequest,
-  body: AsyncIterable<Uint8Array>,
-  answer: Promise<IncomingMessage>,
-): Promise<{ readonly error: unknown } | null> {
-  let stopped = false;
-  answer.then(
-    (response) => {
-      stopped ||= (response.statusCode ?? 0) >= 300;
-    },
-    () => {
-      stopped = true;
-    },
-  );
-  try {
-    for await (const chunk of body) {
-      if (stopped || outgoing.destroyed) return null;
-      if (!outgoing.write(chunk)) await drained(outgoing);
-    }
-  } catch (error) {
-    return { error };
-  }
-  outgoing.end();
-  return null;
-}
-
-function drained(outgoing: ClientRequest): Promise<void> {
-  if (outgoing.destroyed || !outgoing.writableNeedDrain) return Promise.resolve();
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      for (const event of ["drain", "close", "error", "response"]) outgoing.off(event, settle);
-      resolve();
-    };
-    for (const event of ["drain", "close", "error", "response"]) outgoing.on(event, settle);
-  });
 }
 
 function errorMessage(text: string): string {
