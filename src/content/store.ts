@@ -12,6 +12,11 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
   /** First byte to read. @default 0 */
   readonly offset?: number | undefined;
+  /**
+   * False where the taker verifies anyway (every `put` does), so that content is hashed once. A hint: a source may
+   * verify nevertheless. @default true
+   */
+  readonly verify?: boolean | undefined;
   /** The transfer was interrupted, and goes on where it stopped. */
   readonly onRetry?: ((reason: Error) => void) | undefined;
 }

@@ -1,3 +1,4 @@
+import type { ReadOptions } from "../content/store.js";
 import { verifyStream } from "../content/verify.js";
 import { abortError, LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
@@ -41,13 +42,6 @@ export async function deleteBlob(endpoint: Endpoint, digest: Digest, options: Si
   });
 }
 
-export interface ReadBlobOptions extends SignalOption {
-  /** First byte to read. @default 0 */
-  readonly offset?: number | undefined;
-  /** A connection broke, and is opened again. */
-  readonly onRetry?: ((reason: Error) => void) | undefined;
-}
-
 /**
  * A blob's bytes. A connection that breaks is opened again where it stopped; from offset 0 the whole is verified
  * at its end.
@@ -57,12 +51,12 @@ export interface ReadBlobOptions extends SignalOption {
 export async function* readBlob(
   endpoint: Endpoint,
   descriptor: Descriptor,
-  options: ReadBlobOptions = {},
+  options: ReadOptions = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const { offset = 0 } = options;
+  const { offset = 0, verify = true } = options;
   try {
     const content = reopening(endpoint, descriptor, offset, options);
-    yield* offset === 0 ? verifyStream(content, descriptor) : content;
+    yield* verify && offset === 0 ? verifyStream(content, descriptor) : content;
   } catch (error) {
     throw endpoint.sided(error, descriptor.digest);
   }
@@ -72,7 +66,7 @@ async function* reopening(
   endpoint: Endpoint,
   descriptor: Descriptor,
   offset: number,
-  { signal, onRetry }: ReadBlobOptions,
+  { signal, onRetry }: ReadOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { digest, size } = descriptor;
   let position = offset;

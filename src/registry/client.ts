@@ -61,20 +61,6 @@ export interface Pong {
   readonly inProcess: boolean;
 }
 
-export interface PingOptions extends RepositoryOptions {
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** What a registry said of itself. */
-export interface Pong {
-  /** The registry's clock; null where it does not say. */
-  readonly date: Date | null;
-  /** Which embedded registry answers; null for all others. */
-  readonly instanceId: string | null;
-  /** Whether it lives in this process. */
-  readonly inProcess: boolean;
-}
-
 /** The names of Docker Hub, which all mean one registry. */
 const hubNames: ReadonlySet<string> = new Set(["docker.io", "index.docker.io", "registry-1.docker.io"]);
 const hubHost = "registry-1.docker.io";

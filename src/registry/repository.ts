@@ -49,11 +49,11 @@ export class Repository implements ContentStore {
   }
 
   async *get(descriptor: Descriptor, options: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
-    const { offset = 0, signal } = options;
     if (!isManifestType(descriptor.mediaType)) {
       yield* readBlob(this.#endpoint, descriptor, options);
       return;
     }
+    const { offset = 0, signal } = options;
     const { bytes } = await readManifestBytes(this.#endpoint, descriptor.digest, { signal });
     if (bytes.length !== descriptor.size) {
       throw new LadingError("size-mismatch", `${descriptor.digest} has ${bytes.length} bytes, not ${descriptor.size}`, {
