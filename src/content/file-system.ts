@@ -3,7 +3,7 @@ import * as node from "node:fs/promises";
 /** The calls to the file system that a store makes: given to it, so that a test can make any of them fail. */
 export type FileSystem = Pick<
   typeof node,
-  "copyFile" | "link" | "lstat" | "mkdir" | "open" | "readdir" | "rename" | "statfs" | "unlink" | "lutimes"
+  "copyFile" | "link" | "lstat" | "mkdir" | "open" | "readdir" | "rename" | "rmdir" | "statfs" | "unlink" | "lutimes"
 >;
 
 export const nodeFileSystem: FileSystem = node;

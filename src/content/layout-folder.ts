@@ -56,6 +56,17 @@ export class LayoutFolder {
     await replaceFile(fs, marker, bytes, { temporary: partials.temporary(), durability });
   }
 
+  /** Removes the private folder, unless it holds anything. */
+  async tidy(): Promise<void> {
+    const { fs } = this.#options;
+    try {
+      await fs.rmdir(this.path(privateFolder, "partial"));
+      await fs.rmdir(this.path(privateFolder));
+    } catch {
+      // Something is in it, or it is not there.
+    }
+  }
+
   /** Moves a damaged blob out of the way, so that it is fetched again; a layout that others made is left alone. */
   async quarantine(path: string, digest: Digest): Promise<void> {
     const { fs, random } = this.#options;

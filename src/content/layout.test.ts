@@ -88,6 +88,19 @@ describe("the files of a layout", () => {
     expect(await readdir(join(store.directory, ".lading", "partial"))).toEqual([]);
   });
 
+  test("are the standard's alone after tidying, unless there is more to keep", async () => {
+    const store = await openStore();
+    const image = await randomImage(store);
+    await store.tag(image.root, "app:1");
+    await store.tidy();
+    expect((await readdir(store.directory)).toSorted()).toEqual(["blobs", "index.json", "oci-layout"]);
+    await store.rememberLayer(digestOf("diff"), image.root);
+    await store.tidy();
+    expect(await store.compressedLayer(digestOf("diff"))).toEqual(image.root);
+    await store.tag(image.root, "app:2");
+    expect(await store.entries()).toHaveLength(2);
+  });
+
   test("an empty layout is whole, too", async () => {
     const store = await openStore();
     await putBytes(store, mediaTypes.octetStream, Buffer.from("x"));

@@ -289,6 +289,12 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     return (await this.disk()).free;
   }
 
+  /** Leaves the standard's files alone where there is nothing else to keep: for a layout that is handed to somebody. */
+  async tidy(): Promise<void> {
+    this.#prepared = null;
+    await this.#folder.tidy();
+  }
+
   /** Runs while no process changes the index. Nothing is written before that. */
   async exclusively<Result>(signal: AbortSignal | undefined, work: () => Promise<Result>): Promise<Result> {
     return await onDisk("locking the store", async () => {
