@@ -1,7 +1,6 @@
 import type { Client, OpenClientOptions } from "../client.js";
 import type { Config } from "../config/config.js";
 import type { GlobalFlags } from "./global-flags.js";
-import { timeLimit } from "./global-flags.js";
 import type { Io } from "./io.js";
 import type { Reporter } from "./progress/reporter.js";
 
@@ -17,13 +16,12 @@ export class CommandContext {
   readonly #openClient: OpenClient;
   #client: Promise<Client> | null = null;
 
-  /** @throws LadingError `usage`, `config-invalid` for a bad time limit */
-  constructor(io: Io, flags: GlobalFlags, reporter: Reporter, openClient: OpenClient) {
+  /** @param limit Milliseconds that the command may take; null for no limit. */
+  constructor(io: Io, flags: GlobalFlags, reporter: Reporter, limit: number | null, openClient: OpenClient) {
     this.io = io;
     this.flags = flags;
     this.reporter = reporter;
     this.#openClient = openClient;
-    const limit = timeLimit(flags, io.env);
     this.signal = limit === null ? io.interrupted : AbortSignal.any([io.interrupted, AbortSignal.timeout(limit)]);
   }
 

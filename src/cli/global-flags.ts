@@ -24,14 +24,35 @@ export interface GlobalFlags {
   readonly debug?: boolean;
 }
 
+/** What the configuration file says about the command line itself. */
+export interface FileSettings {
+  readonly progress?: unknown;
+  readonly timeout?: unknown;
+}
+
 /**
- * The way of showing progress: the flag, else `LADING_PROGRESS`, else `auto`.
+ * The file's settings, read only where neither flag nor variable says it all. A file that can't be read says nothing
+ * here: whoever opens the client reports it.
+ */
+export async function readFileSettings(flags: GlobalFlags, env: Io["env"]): Promise<FileSettings> {
+  const isSaid = (flag: string | undefined, name: string) => flag !== undefined || (env[name] ?? "") !== "";
+  if (isSaid(flags.progress, "LADING_PROGRESS") && isSaid(flags.timeout, "LADING_TIMEOUT")) return {};
+  const { configPath, readConfigFile } = await import("../config/file.js");
+  try {
+    return (await readConfigFile(flags.config ?? configPath(env))) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * The way of showing progress: the flag, else `LADING_PROGRESS`, else the file, else `auto`.
  * @throws LadingError `config-invalid` for the variable
  */
-export function progressMode(flags: GlobalFlags, env: Io["env"]): ProgressMode {
+export function progressMode(flags: GlobalFlags, env: Io["env"], file: FileSettings): ProgressMode {
   const variable = env.LADING_PROGRESS ?? "";
   if (flags.progress !== undefined) return flags.progress;
-  if (variable === "") return "auto";
+  if (variable === "") return progressChoices.find((choice) => choice === file.progress) ?? "auto";
   const mode = progressChoices.find((choice) => choice === variable);
   if (mode !== undefined) return mode;
   throw new LadingError("config-invalid", `LADING_PROGRESS is ${JSON.stringify(variable)}`, {
@@ -40,17 +61,20 @@ export function progressMode(flags: GlobalFlags, env: Io["env"]): ProgressMode {
 }
 
 /**
- * The time that the whole command may take, in milliseconds: the flag, else `LADING_TIMEOUT`, else null for no limit.
- * @throws LadingError `usage` for the flag, `config-invalid` for the variable
+ * The time that the whole command may take, in milliseconds: the flag, else `LADING_TIMEOUT`, else the file's, else
+ * null for no limit.
+ * @throws LadingError `usage` for the flag, `config-invalid` for variable and file
  */
-export function timeLimit(flags: GlobalFlags, env: Io["env"]): number | null {
+export function timeLimit(flags: GlobalFlags, env: Io["env"], file: FileSettings): number | null {
   if (flags.timeout !== undefined) return parseDuration(flags.timeout);
   const variable = env.LADING_TIMEOUT ?? "";
-  if (variable === "") return null;
+  const [name, value] =
+    variable === "" ? ["timeout in the configuration file", file.timeout] : ["LADING_TIMEOUT", variable];
+  if (value === undefined) return null;
   try {
-    return parseDuration(variable);
+    return parseDuration(String(value));
   } catch (error) {
-    throw new LadingError("config-invalid", `LADING_TIMEOUT is no duration: ${JSON.stringify(variable)}`, {
+    throw new LadingError("config-invalid", `${name} is no duration: ${JSON.stringify(value)}`, {
       hint: "for example 90s, 10m or 1h30m; a bare number is seconds",
       cause: error,
     });

@@ -39,13 +39,19 @@ async function main(argv: readonly string[]): Promise<number> {
     interrupted: onSignals(),
     flush,
   };
-  const { run } = await import("./run.js");
+  const { refuse, run } = await import("./run.js");
+  // What nobody caught is a defect, and is reported as one, in the form that was asked for.
+  process.on("uncaughtException", (error) => {
+    void refuse(error, argv, io).then((failed) => process.exit(failed));
+  });
   return await run(argv, io);
 }
 
 // A reader that has seen enough (`lading ls | head -1`) is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === "EPIPE" ? 0 : 74);
+  if (error.code === "EPIPE") process.exit(0);
+  process.stderr.write(`lading: error: stdout can't be written: ${error.message}\n`);
+  process.exit(74);
 });
 // Nobody listens to what goes wrong beside the result: the result still counts.
 process.stderr.on("error", () => undefined);

@@ -1,6 +1,9 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { fakeClient, resultOf } from "../../test/support/fake-client.js";
 import { type RecordedIo, RecordedStream, recordedIo } from "../../test/support/recorded-io.js";
+import { temporaryFolder } from "../../test/support/temporary-folder.js";
 import { abortError, LadingError } from "../errors.js";
 import { version } from "../version.js";
 import { Interruption } from "./io.js";
@@ -187,6 +190,23 @@ describe("the frame", () => {
       },
     };
     expect((await lading(`digest image:app:1 ${flags}`, waiting, recordedIo({ env }))).code).toBe(124);
+  });
+
+  it("reads time limit and progress from the file too, below variables and flags", async () => {
+    const directory = await temporaryFolder();
+    const file = join(directory, "config.toml");
+    await writeFile(file, 'timeout = "soon"\nprogress = "json"\n');
+    const calls: unknown[] = [];
+    const pulling = {
+      local: { detect: async () => ({ kind: "store", reason: "x", tried: [] }) },
+      images: { pullDetailed: async () => calls.push(1) && Promise.reject(new LadingError("denied", "no")) },
+    };
+    const argv = `pull image:a --config ${file}`;
+    expect((await lading(argv, pulling)).code).toBe(78);
+    expect(calls).toEqual([]);
+    const env = { LADING_TIMEOUT: "1h" };
+    expect((await lading(argv, pulling, recordedIo({ env }))).error).toMatchObject({ code: "denied" });
+    expect((await lading(`${argv} --progress plain`, pulling, recordedIo({ env }))).error).toBeNull();
   });
 
   it.each([{ LADING_TIMEOUT: "soon" }, { LADING_PROGRESS: "loud" }])("refuses %j with 78", async (env) => {

@@ -3,7 +3,7 @@ import { LadingError } from "../errors.js";
 import type { CommandResult } from "./command.js";
 import { CommandContext, type OpenClient } from "./command-context.js";
 import { asLadingError, exitCode } from "./exit-code.js";
-import { asksForJson, type GlobalFlags, progressMode } from "./global-flags.js";
+import { asksForJson, type GlobalFlags, progressMode, readFileSettings, timeLimit } from "./global-flags.js";
 import type { Io } from "./io.js";
 import { buildProgram, type Execute } from "./program.js";
 import { Reporter } from "./progress/reporter.js";
@@ -26,13 +26,16 @@ export async function run(argv: readonly string[], io: Io, options: RunOptions =
   let code = 0;
   const execute: Execute = async (flags, task) => {
     const json = flags.json === true;
+    const file = await readFileSettings(flags, io.env);
     const reporter = await Reporter.open(io, {
-      mode: progressMode(flags, io.env),
+      mode: progressMode(flags, io.env, file),
       quiet: flags.quiet === true,
       debug: flags.debug === true,
       json,
     });
-    code = await perform(io, flags, reporter, options.openClient ?? openRealClient, task);
+    const limit = timeLimit(flags, io.env, file);
+    const context = new CommandContext(io, flags, reporter, limit, options.openClient ?? openRealClient);
+    code = await perform(context, task);
   };
   let help = "";
   const program = buildProgram(io, execute, (text) => {
@@ -55,14 +58,11 @@ async function complete(words: readonly string[], io: Io): Promise<number> {
 }
 
 async function perform(
-  io: Io,
-  flags: GlobalFlags,
-  reporter: Reporter,
-  openClient: OpenClient,
+  context: CommandContext,
   task: (context: CommandContext) => Promise<CommandResult>,
 ): Promise<number> {
+  const { io, flags, reporter } = context;
   try {
-    const context = new CommandContext(io, flags, reporter, openClient);
     let result: CommandResult;
     try {
       result = await task(context);
@@ -102,8 +102,12 @@ function conclude(result: CommandResult, io: Io, flags: GlobalFlags, reporter: R
   return 0;
 }
 
-/** A command line that was not understood, or whose flags contradict the environment. */
-async function refuse(thrown: unknown, argv: readonly string[], io: Io, help: string): Promise<number> {
+/**
+ * Reports what ended a run before its flags were understood, or outside of it.
+ * @param help Shown with the error, where a verb is missing.
+ * @returns The exit code.
+ */
+export async function refuse(thrown: unknown, argv: readonly string[], io: Io, help = ""): Promise<number> {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
   const error = thrown instanceof CommanderError ? usageError(thrown) : asLadingError(thrown);
   const { json, progressJson } = asksForJson(argv);
