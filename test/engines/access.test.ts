@@ -184,6 +184,27 @@ describe.skipIf(podmanReason !== null)(
   },
 );
 
+const podmanOverSsh = podmanReason ?? sshReason;
+describe.skipIf(podmanOverSsh !== null)(`Podman over ssh${podmanOverSsh === null ? "" : ` (${podmanOverSsh})`}`, () => {
+  it("is reached through CONTAINER_HOST and through a connection", async () => {
+    const [service, sshd] = await Promise.all([podman.start(), startSshd()]);
+    try {
+      const address = `ssh://${sshd.user}@127.0.0.1:${sshd.port}${service.socketPath}`;
+      const PATH = `${sshd.binFolder}${delimiter}${process.env.PATH}`;
+      await tryEngine(await detect({ CONTAINER_HOST: address, PATH }), "podman", "podman-ssh");
+      const config = join(home, "podman-config");
+      await mkdir(join(config, "containers"), { recursive: true });
+      const connection = { Default: "other", Connections: { other: { URI: "ssh://x" }, lab: { URI: address } } };
+      const file = join(config, "containers", "podman-connections.json");
+      await writeFile(file, JSON.stringify({ Connection: connection }));
+      const env = { CONTAINER_CONNECTION: "lab", XDG_CONFIG_HOME: config, PATH };
+      await tryEngine(await detect(env), "podman", "podman-connection");
+    } finally {
+      await Promise.all([service.stop(), sshd.stop()]);
+    }
+  });
+});
+
 /** The processes of `podman system service` that Lading started. */
 async function services(): Promise<readonly string[]> {
   const { readFile } = await import("node:fs/promises");
