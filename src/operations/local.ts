@@ -81,6 +81,11 @@ export async function removeLocal(
   const { engine, kind } = await context.engine();
   if ((await engine.inspect(local, signal)) === null) throw notLocal(kind, local);
   await engine.remove(local, { force, signal });
+  if (kind === "store") {
+    // Other engines free the space themselves. What was used within the hour may be part of a running transfer.
+    const { collect } = await import("../content/collect.js");
+    await collect(await context.store(), { graceMs: 3600 * 1000, signal });
+  }
 }
 
 /** Names that point at another image already move only when the user says so. @throws LadingError `conflict` */

@@ -121,6 +121,7 @@ async function writeLayout(
     await copyManifests(tree.manifests, layout, signal);
     for (const name of names) await layout.tag(root, name.toString(), { signal });
   }
+  await layout.tidy();
 }
 
 async function writeArchive(

@@ -9,7 +9,7 @@ import { Machine, type Outcome, program } from "./machine.js";
 // A big image moves in bounded memory: import, push, serve and pull, each a process of its own. CI takes 1 GB;
 // LADING_BIG_BYTES=10000000000 is the long run.
 
-const bytes = Number(process.env["LADING_BIG_BYTES"] ?? 1_000_000_000);
+const bytes = Number(process.env.LADING_BIG_BYTES ?? 1_000_000_000);
 /** Bytes of resident memory that no process of a transfer may exceed, whatever the size of the image. */
 const allowed = 256 * 1024 * 1024;
 const probe = fileURLToPath(new URL("../support/peak-memory.mjs", import.meta.url));
