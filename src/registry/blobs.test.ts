@@ -170,10 +170,10 @@ describe("a download", () => {
   });
 
   test("whose reader is slow is not taken for a silent one", async () => {
-    const { repository } = await open({ idleTimeout: 50 });
+    const { repository } = await open({ idleTimeout: 300 });
     let size = 0;
     for await (const chunk of repository.get(descriptor)) {
-      if (size === 0) await new Promise((resolve) => setTimeout(resolve, 250));
+      if (size === 0) await new Promise((resolve) => setTimeout(resolve, 1000));
       size += chunk.length;
     }
     expect(size).toBe(bytes.length);

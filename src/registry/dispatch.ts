@@ -153,9 +153,12 @@ export class HttpDispatch {
 
     return await new Promise<Answer>((resolve, reject) => {
       request.on("timeout", () => {
-        // Silence with unread bytes at hand is the reader's, not the server's.
-        if (response !== null && response.readableLength > 0) request.setTimeout(idleTimeout);
-        else (response ?? request).destroy(new IdleError(`no byte for ${idleTimeout / 1000} s`));
+        // Silence because our reader or our source is slow is none of the server's.
+        if (response === null ? isStarved(request) : response.readableLength > 0 || response.complete) {
+          request.setTimeout(idleTimeout);
+        } else {
+          (response ?? request).destroy(new IdleError(`no byte for ${idleTimeout / 1000} s`));
+        }
       });
       request.on("error", (error) => {
         if (response !== null) return;
@@ -215,6 +218,11 @@ async function writeBody(request: ClientRequest, call: Call, answered: () => boo
     if (!request.write(chunk)) await drained(request);
   }
   if (!request.destroyed) request.end();
+}
+
+/** Whether a request waits for more of its own content. */
+function isStarved(request: ClientRequest): boolean {
+  return request.socket?.connecting === false && !request.writableEnded && request.writableLength === 0;
 }
 
 /** Whether a request got its socket, once that is decided. */

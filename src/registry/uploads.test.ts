@@ -9,6 +9,7 @@ import {
 } from "../../test/support/scripted-registry.js";
 import { describeBytes, sourceOf, withCode } from "../../test/support/store-contract.js";
 import type { ByteSource, PutOptions } from "../content/store.js";
+import type { RegistryClientOptions } from "./client.js";
 
 const bytes = Buffer.from(randomBytesOf("upload", 3_000_000));
 const descriptor = describeBytes(bytes);
@@ -21,9 +22,9 @@ afterEach(async () => {
   await registry.close();
 });
 
-async function open() {
+async function open(options: Partial<RegistryClientOptions> = {}) {
   registry = await startScriptedRegistry();
-  const { client, clock } = testClient(registry.url);
+  const { client, clock } = testClient(registry.url, options);
   close = () => client.close();
   const repository = client.repository("a/b", { side: "destination" });
   const source = sourceOf(bytes, 100_000);
@@ -204,6 +205,17 @@ describe("an upload", () => {
     expect(methods().filter((method) => method === "PUT")).toHaveLength(1);
     expect(methods().at(-1)).toBe("DELETE");
     expect(registry.uploads.size).toBe(0);
+  });
+
+  test("whose source is slow is not taken for a silent registry", async () => {
+    const { put } = await open({ idleTimeout: 300 });
+    const slow = async function* (offset: number) {
+      yield bytes.subarray(offset, 1_000_000);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      yield bytes.subarray(1_000_000);
+    };
+    expect(await put(slow)).toEqual({ outcome: "stored", transferred: bytes.length });
+    expect(methods()).toEqual(["HEAD", "POST", "PUT"]);
   });
 
   test("location without a path that can be read is unsafe-url", async () => {

@@ -1,29 +1,16 @@
 import type { ByteSource, PutOptions, PutResult } from "../content/store.js";
-import { abortError, isLadingError, LadingError, throwIfAborted } from "../errors.js";
+import { abortError, isLadingError, LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { hasBlob } from "./blobs.js";
-import { discard } from "./body.js";
-import type { Answer } from "./call.js";
 import type { Endpoint, EndpointRequest } from "./endpoint.js";
+import { mountBlob } from "./mounts.js";
 import { backOff, isTransient, retryPolicy } from "./retry.js";
+import { cancelSession, type Session, sessionOf } from "./upload-session.js";
 
 /** Bytes per request where an upload goes in chunks; a registry may ask for more (`OCI-Chunk-Min-Length`). */
 const chunkSize = 64 * 1024 * 1024;
 /** How long a registry may take to check what it was sent, in ms. */
 const commitPatience = 15 * 60_000;
-/** How long taking back a session may take, in ms. */
-const cancelPatience = 2_000;
-/** Repositories that a mount is tried from. */
-const mountTries = 3;
-
-/** An upload session: where the next bytes go. */
-interface Session {
-  readonly location: URL;
-  /** Bytes that the registry has. */
-  readonly offset: number;
-  /** The least that a chunk may hold, but for the last one. */
-  readonly minimum: number;
-}
 
 /**
  * Moves one blob into a repository: looks for it, tries to mount it, then sends it in one request. What breaks
@@ -40,52 +27,6 @@ export async function uploadBlob(
   const mount = await mountBlob(endpoint, descriptor, options);
   if (mount === "mounted") return { outcome: "mounted", transferred: 0 };
   return await new Upload(endpoint, descriptor, source, options).run(mount);
-}
-
-/**
- * Asks the registry to take the blob over from another repository of its own. A refusal is no error; the session
- * that comes with it is kept.
- * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#mounting-a-blob-from-another-repository
- */
-async function mountBlob(
-  endpoint: Endpoint,
-  { digest }: Descriptor,
-  { mountFrom = [], signal }: PutOptions,
-): Promise<"mounted" | Session | null> {
-  let kept: Session | null = null;
-  for (const from of mountFrom.filter((name) => name !== endpoint.name).slice(0, mountTries)) {
-    const url = endpoint.url("blobs/uploads/");
-    url.searchParams.set("mount", digest);
-    url.searchParams.set("from", from);
-    let session: Session | null = null;
-    try {
-      const answer = await endpoint.sendOnly({
-        method: "POST",
-        url,
-        actions: ["pull", "push"],
-        mountFrom: from,
-        headers: { "content-length": "0" },
-        expect: [201, 202],
-        doing: `mounting ${digest} from ${from}`,
-        digest,
-        signal,
-      });
-      if (answer.status === 202) session = sessionOf(answer, null, 0);
-      else if (kept === null) return "mounted";
-    } catch (error) {
-      // Whatever a registry has against mounting, it may still take the bytes.
-      throwIfAborted(signal);
-      if (!isLadingError(error) || error.status === null) throw error;
-      continue;
-    }
-    if (session === null) {
-      if (kept !== null) await cancel(endpoint, kept);
-      return "mounted";
-    }
-    if (kept === null) kept = session;
-    else await cancel(endpoint, session);
-  }
-  return kept;
 }
 
 /** One blob on its way, with what is known of it. */
@@ -142,7 +83,7 @@ class Upload {
       }
     } catch (error) {
       // A registry that cannot be reached forgets the session by itself.
-      if (this.#session !== null && !isTransient(error)) await cancel(this.#endpoint, this.#session);
+      if (this.#session !== null && !isTransient(error)) await cancelSession(this.#endpoint, this.#session);
       throw this.#sourceFailure === null ? this.#endpoint.sided(error, this.#descriptor.digest) : error;
     }
   }
@@ -259,7 +200,7 @@ class Upload {
   async #startAnew(): Promise<void> {
     const session = this.#session;
     this.#session = null;
-    if (session !== null) await cancel(this.#endpoint, session);
+    if (session !== null) await cancelSession(this.#endpoint, session);
     this.#options.onBytes?.(0);
   }
 
@@ -294,7 +235,7 @@ class Upload {
       const found = sessionOf(answer, session, 0);
       // `0-0` is one byte or none: not worth guessing.
       if (found.offset > 1 && found.offset <= this.#descriptor.size) return found;
-      await cancel(this.#endpoint, found);
+      await cancelSession(this.#endpoint, found);
       return null;
     } catch (error) {
       if (isLadingError(error) && error.status !== null && !isTransient(error)) return null;
@@ -321,44 +262,4 @@ class Upload {
 function isRecoverable(error: unknown): boolean {
   if (!isLadingError(error)) return false;
   return isTransient(error) || error.status === 404 || error.status === 416 || error.status === 429;
-}
-
-/** What an answer says of a session. @param assumed The offset where the answer names none. */
-function sessionOf(answer: Answer, before: Session | null, assumed: number): Session {
-  const { location, range } = answer.headers;
-  let url = before?.location ?? null;
-  if (location !== undefined) {
-    try {
-      url = new URL(location, answer.url);
-    } catch {
-      url = null;
-    }
-  }
-  if (url === null) throw new LadingError("unsafe-url", `${answer.url.host} names no readable upload location`);
-  const last = /^(?:bytes[= ])?0-(\d{1,16})$/.exec(range ?? "")?.[1];
-  const minimum = Number(answer.headers["oci-chunk-min-length"] ?? before?.minimum ?? 0);
-  return {
-    location: url,
-    offset: before === null ? 0 : last === undefined ? assumed : Number(last) + 1,
-    minimum: Number.isSafeInteger(minimum) && minimum > 0 ? minimum : 0,
-  };
-}
-
-/** Takes a session back, so that what was sent does not lie about. Best effort, also after the caller has gone. */
-async function cancel(endpoint: Endpoint, { location }: Session): Promise<void> {
-  try {
-    const answer = await endpoint.send({
-      method: "DELETE",
-      url: location,
-      role: "upload",
-      actions: ["pull", "push"],
-      expect: [200, 202, 204, 400, 404, 405],
-      doing: "taking back an upload",
-      retry: false,
-      signal: AbortSignal.timeout(cancelPatience),
-    });
-    await discard(answer);
-  } catch {
-    // The registry's own clean-up will find it.
-  }
 }
