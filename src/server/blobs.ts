@@ -41,12 +41,7 @@ export async function getBlob(
   const size = (await isLinked(storage, repository, digest)) ? await storage.blobSize(digest) : null;
   if (size === null) throw blobUnknown();
   const etag = `"${digest}"`;
-  const headers = {
-    "docker-content-digest": digest,
-    "accept-ranges": "bytes",
-    etag,
-    "cache-control": "private, max-age=31536000, immutable",
-  };
+  const headers = { "docker-content-digest": digest, "accept-ranges": "bytes", etag };
   if (request.headers["if-none-match"] === etag) return reply(304, headers);
   const content = { ...headers, "content-type": mediaTypes.octetStream, "content-disposition": "attachment" };
   if (method === "HEAD") return reply(200, { ...content, "content-length": String(size) });

@@ -1,7 +1,7 @@
 import type { WireRequest } from "../oci/wire.js";
 import type { Authorize, Principal } from "./authorize.js";
 import type { Storage } from "./storage/storage.js";
-import type { UploadSessions } from "./upload-session.js";
+import type { UploadSessions } from "./upload-sessions.js";
 
 /** Bounds on what requests may ask for. Bytes unless the name says otherwise. */
 export interface RegistryLimits {

@@ -15,7 +15,7 @@ import { FilesystemStorage } from "./storage/filesystem.js";
 import { MemoryStorage } from "./storage/memory.js";
 import type { Storage } from "./storage/storage.js";
 import { getTags } from "./tags.js";
-import { UploadSessions } from "./upload-session.js";
+import { UploadSessions } from "./upload-sessions.js";
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from "./uploads.js";
 
 export interface RegistryOptions {

@@ -1,4 +1,6 @@
-/** The distribution specification, area by area, over both storages. */
+/**
+ * The distribution specification, area by area. One long file, since all of it runs over each storage.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -259,6 +261,28 @@ describe.each(["memory", "filesystem"] as const)("a registry in %s", (kind) => {
       expect([answer.status, answer.headers.range]).toEqual([202, `0-${whole.length - 1}`]);
       expect((await client.send("PUT", `${location}?digest=${digestOf(whole)}`, "")).status).toBe(201);
       expect((await client.send("GET", `/v2/a/blobs/${digestOf(whole)}`)).body.equals(whole)).toBe(true);
+    });
+
+    it("do not pile up in memory", async () => {
+      if (kind === "filesystem") {
+        const location = await client.startUpload("a");
+        let most = 0;
+        const answer = await registry.handle({
+          method: "PATCH",
+          url: location,
+          headers: {},
+          body: (async function* () {
+            for (let sent = 0; sent < 4000; sent++) {
+              // as a socket gives them
+              yield Buffer.alloc(64 * 1024, sent);
+              most = Math.max(most, process.memoryUsage().arrayBuffers);
+            }
+          })(),
+        });
+        expect(answer.headers.range).toBe(`0-${4000 * 64 * 1024 - 1}`);
+        expect(most).toBeLessThan(128 * 1024 * 1024);
+        await client.send("DELETE", location);
+      }
     });
 
     it("out of order are refused, and the session lives on", async () => {

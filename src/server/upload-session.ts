@@ -1,6 +1,6 @@
 import { createHasher, type Digest, type DigestAlgorithm, type Hasher } from "../oci/digest.js";
 import { Fault } from "./fault.js";
-import type { Storage, Upload } from "./storage/storage.js";
+import type { Upload } from "./storage/storage.js";
 
 interface RunningHash {
   readonly algorithm: DigestAlgorithm;
@@ -172,65 +172,5 @@ async function* untilStopped(source: AsyncIterable<Uint8Array>, signal: AbortSig
     signal.removeEventListener("abort", onAbort);
     // not awaited: a source that waits for its peer would hold the next writer up
     if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
-  }
-}
-
-/** The uploads that this process knows. */
-export class UploadSessions {
-  readonly #sessions = new Map<string, UploadSession>();
-  readonly #storage: Storage;
-  readonly #now: () => number;
-  /** ms */
-  readonly #idle: number;
-
-  constructor(storage: Storage, now: () => number, idle: number) {
-    this.#storage = storage;
-    this.#now = now;
-    this.#idle = idle;
-  }
-
-  async create(
-    repository: string,
-    id: string,
-    subject: string | null,
-    algorithm: DigestAlgorithm,
-  ): Promise<UploadSession> {
-    const upload = await this.#storage.createUpload(repository, id);
-    const session = new UploadSession(repository, id, subject, upload, algorithm);
-    this.#sessions.set(id, session);
-    return session;
-  }
-
-  /** The session, found by its repository and owner as well as its id (CVE-2026-32589). @throws Fault */
-  async find(repository: string, id: string, subject: string | null): Promise<UploadSession> {
-    const known = this.#sessions.get(id);
-    const session = known ?? (await this.#reopen(repository, id, subject));
-    const expired = session !== null && session.touched < this.#now() - this.#idle;
-    if (expired) this.#sessions.delete(id);
-    if (session === null || expired || session.repository !== repository || session.subject !== subject) {
-      throw new Fault(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload");
-    }
-    return session;
-  }
-
-  async #reopen(repository: string, id: string, subject: string | null): Promise<UploadSession | null> {
-    const upload = await this.#storage.openUpload(repository, id);
-    if (upload === null) return null;
-    // another request may have been faster
-    const session = this.#sessions.get(id) ?? new UploadSession(repository, id, subject, upload, "sha256");
-    this.#sessions.set(id, session);
-    return session;
-  }
-
-  /** To be called once a session is committed or removed. */
-  forget(session: UploadSession): void {
-    this.#sessions.delete(session.id);
-  }
-
-  /** Forgets what has been idle for too long; the storage removes it. */
-  sweep(): void {
-    for (const session of this.#sessions.values()) {
-      if (session.touched < this.#now() - this.#idle) this.forget(session);
-    }
   }
 }

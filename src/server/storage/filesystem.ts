@@ -7,6 +7,7 @@ import { ensureDirectory, isErrno, syncDirectory, writeWhole } from "./durable.j
 import { FileUpload } from "./file-upload.js";
 import { FolderLock } from "./folder-lock.js";
 import { readHold } from "./hold-record.js";
+import { livenessOf, ownIdentity } from "./process-identity.js";
 import { readFileRange } from "./read-file.js";
 import { decodeName, encodeName } from "./record-name.js";
 import type { Storage, Upload } from "./storage.js";
@@ -204,7 +205,9 @@ export class FilesystemStorage implements Storage {
 
   async instanceId(): Promise<string | null> {
     const hold = await readHold(this.#root);
-    return hold !== null && hold.pid === process.pid ? hold.instanceId : null;
+    if (hold === null || hold.pid !== process.pid) return null;
+    // a record that outlived its process may bear our number
+    return (await livenessOf(hold, await ownIdentity())) === "dead" ? null : hold.instanceId;
   }
 }
 
