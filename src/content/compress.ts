@@ -36,31 +36,42 @@ export async function* gzipStream(
   options: GzipOptions = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { onBytes, signal, pool = sharedDeflatePool } = options;
-  const running: Promise<Uint8Array>[] = [];
-  const input = blocksOf(source, deflateBlockSize);
+  const running: Running[] = [];
+  const free: Uint8Array<ArrayBuffer>[] = [];
+  const finish = async ({ block, result }: Running): Promise<Uint8Array> => {
+    const compressed = await result;
+    free.push(block);
+    return compressed;
+  };
   let checksum = 0;
   let size = 0;
   try {
     yield header;
-    for await (const block of input) {
+    for await (const block of blocksOf(source, deflateBlockSize, free)) {
       throwIfAborted(signal);
       checksum = crc32(block, checksum);
       size += block.byteLength;
       onBytes?.(size);
-      running.push(observed(pool.deflate(block)));
+      running.push({ block, result: observed(pool.deflate(block)) });
       // One block more than threads keeps each of them busy while the oldest one is written out.
-      while (running.length > pool.size) yield await (running.shift() as Promise<Uint8Array>);
+      while (running.length > pool.size) yield await finish(running.shift() as Running);
     }
     for (let next = running.shift(); next !== undefined; next = running.shift()) {
       throwIfAborted(signal);
-      yield await next;
+      yield await finish(next);
     }
     yield finalBlock;
     yield trailer(checksum, size);
   } finally {
     // Blocks that nobody waits for any more: the threads finish them, and their results are dropped.
-    await Promise.allSettled(running);
+    await Promise.allSettled(running.map(({ result }) => result));
   }
+}
+
+/** A block that is being compressed. */
+interface Running {
+  readonly block: Uint8Array<ArrayBuffer>;
+  readonly result: Promise<Uint8Array>;
 }
 
 /** CRC-32 and the size modulo 2^32, both little-endian. */
