@@ -406,7 +406,9 @@ describe("credentials belong to an origin", () => {
       );
       const { client } = connect(registry.url, { fetchCredentials: async () => alice });
       expect(await readAll(client.repository("a/b").get(descriptor), 1000)).toHaveLength(1000);
-      expect(storage.requests.map(({ headers }) => Object.keys(headers).toSorted())).toEqual([["connection", "host"]]);
+      expect(storage.requests.map(({ headers }) => Object.keys(headers).toSorted())).toEqual([
+        ["connection", "host", "user-agent"],
+      ]);
     },
   );
 

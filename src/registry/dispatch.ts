@@ -127,9 +127,11 @@ export class HttpDispatch {
     const { ca } = this.#options;
     if (ca === undefined) return undefined;
     // Made once: a context holds some 150 certificates, and naming `ca` alone would drop them.
-    this.#secureContext ??= import("node:tls").then((tls) =>
-      tls.createSecureContext({ ca: [...tls.rootCertificates, ca] }),
-    );
+    this.#secureContext ??= import("node:tls").then((tls) => {
+      // Newer versions of Node tell what is trusted by default, NODE_EXTRA_CA_CERTS included.
+      const { getCACertificates } = tls as { readonly getCACertificates?: (type: "default") => readonly string[] };
+      return tls.createSecureContext({ ca: [...(getCACertificates?.("default") ?? tls.rootCertificates), ca] });
+    });
     return await this.#secureContext;
   }
 

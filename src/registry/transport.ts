@@ -1,4 +1,5 @@
 import type { WireHandler } from "../oci/wire.js";
+import { version } from "../version.js";
 import { Authenticator, auth } from "./auth.js";
 import type { Send } from "./call.js";
 import type { Clock } from "./clock.js";
@@ -9,6 +10,8 @@ import type { Environment } from "./proxy.js";
 import { redirect } from "./redirect.js";
 import { HostPauses, retry } from "./retry.js";
 import { type GateRules, gate } from "./url-gate.js";
+
+const userAgent = `lading/${version}`;
 
 export interface TransportOptions {
   readonly authority: string;
@@ -42,8 +45,10 @@ export function createTransport(options: TransportOptions): Transport {
     idleTimeout: options.idleTimeout,
   });
   const inProcess = handler === undefined ? null : inProcessDispatch(handler, closing.signal);
-  const dispatch: Send = (call) =>
-    inProcess !== null && call.url.origin === rules.registry.origin ? inProcess(call) : http.send(call);
+  const dispatch: Send = (call) => {
+    const named = { ...call, headers: { "user-agent": userAgent, ...call.headers } };
+    return inProcess !== null && call.url.origin === rules.registry.origin ? inProcess(named) : http.send(named);
+  };
 
   const retrying = { clock, random, pauses: new HostPauses(clock) };
   const tokenSend = log(retry(gate(dispatch, rules), retrying), onDebug, onWarning, clock);

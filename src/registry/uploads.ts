@@ -60,8 +60,8 @@ class Upload {
           await this.#attempt();
           return { outcome: "stored", transferred: this.#transferred };
         } catch (error) {
-          if (this.#sourceFailure !== null) throw this.#sourceFailure.error;
           if (this.#options.signal?.aborted) throw abortError(this.#options.signal);
+          if (this.#sourceFailure !== null) throw this.#sourceFailure.error;
           if (this.#wantsChunks(error)) {
             this.#chunked = true;
             await this.#startAnew();
