@@ -7,9 +7,12 @@ import type { CallOptions, ClientContext } from "./operations/context.js";
 import type { CopyOptions, CopyResult } from "./operations/copy.js";
 import type { InspectOptions, InspectResult } from "./operations/inspect.js";
 import type { ListOptions, ListResult } from "./operations/list.js";
-import type { PullOptions, PullResult } from "./operations/pull.js";
-import type { PushOptions, PushResult } from "./operations/push.js";
-import type { RemovalOptions, RemovalResult } from "./operations/remove.js";
+import type { PullOptions } from "./operations/pull.js";
+import type { PullResult } from "./operations/pull-result.js";
+import type { PushOptions } from "./operations/push.js";
+import type { PushResult } from "./operations/push-result.js";
+import type { RemovalOptions } from "./operations/removal-plan.js";
+import type { RemovalResult } from "./operations/remove.js";
 import type { DigestResult, PlatformedOptions, SizeResult } from "./operations/size.js";
 import type { TagInfoResult, TagsOptions, TagsResult } from "./operations/tags.js";
 

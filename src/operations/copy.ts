@@ -10,8 +10,8 @@ import { type RemoteImage, wireName } from "../image/remote-image.js";
 import type { Digest } from "../oci/digest.js";
 import type { RawManifest } from "../oci/manifest.js";
 import type { Repository } from "../registry/repository.js";
+import { type BlobCounts, countSent } from "./blob-counts.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
-import type { BlobCounts } from "./push.js";
 import { RemoteDetails } from "./remote-details.js";
 import { type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
 import { TransferProgress } from "./transfer-progress.js";
@@ -237,15 +237,7 @@ function copyResult(input: {
   readonly seconds: number;
 }): CopyResult {
   const { source, remote, tree, results } = input;
-  const counts = { sent: 0, mounted: 0, existing: 0 };
-  let bytesSent = 0;
-  for (const blob of tree.blobs) {
-    const result = results.get(blob.digest);
-    bytesSent += result?.transferred ?? 0;
-    if (result?.outcome === "stored") counts.sent += 1;
-    else if (result?.outcome === "mounted") counts.mounted += 1;
-    else counts.existing += 1;
-  }
+  const { blobs, bytes } = countSent(tree, results);
   const images = tree.manifests.filter((raw) => raw.manifest.kind === "image");
   const fields: CopyFields = {
     reference: `${wirePath(remote)}@${tree.root.digest}`,
@@ -255,8 +247,8 @@ function copyResult(input: {
     size: layersSize(tree.manifests.map((raw) => raw.manifest)),
     platforms: input.platforms,
     tags: input.tags,
-    blobs: counts,
-    bytesSent,
+    blobs,
+    bytesSent: bytes,
     unchanged: input.unchanged,
     seconds: input.seconds,
   };

@@ -2,20 +2,20 @@ import { type BlobEvent, copyBlobs, copyManifests } from "../content/copy.js";
 import type { LayoutStore } from "../content/layout.js";
 import type { PutResult } from "../content/store.js";
 import { readVerified } from "../content/verify.js";
-import { type ContentTree, layersSize, walkTree } from "../content/walk.js";
-import type { EngineInfo, EngineKind, LocalEngine } from "../engines/engine.js";
+import { walkTree } from "../content/walk.js";
+import type { EngineInfo, LocalEngine } from "../engines/engine.js";
 import { LadingError } from "../errors.js";
 import { LocalImage } from "../image/local-image.js";
 import type { ImageProgress } from "../image/progress.js";
-import { type RemoteImage, wireName } from "../image/remote-image.js";
+import type { RemoteImage } from "../image/remote-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestHex, isDigest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
 import { type ImageConfig, parseImageConfig, type RawManifest } from "../oci/manifest.js";
-import { formatPlatform, type Platform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
-import { type CallOptions, type ClientContext, wirePath } from "./context.js";
-import { belongsTo, indexPlatforms, type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
+import type { CallOptions, ClientContext } from "./context.js";
+import { type PullOutcome, type PullResult, pullResult, type Selection } from "./pull-result.js";
+import { belongsTo, type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
 import { TransferProgress } from "./transfer-progress.js";
 
 export interface PullOptions extends CallOptions {
@@ -25,56 +25,6 @@ export interface PullOptions extends CallOptions {
    * (the store: linux and the host's architecture).
    */
   readonly platform?: PlatformOption;
-}
-
-export interface ReceivedCounts {
-  readonly received: number;
-  readonly existing: number;
-}
-
-interface PullFields {
-  /** `host/path@sha256:…`. */
-  readonly reference: string;
-  /** What the reference points at in the registry: a manifest or an index. */
-  readonly digest: Digest;
-  /** The image's own manifest; null where an index was kept whole. */
-  readonly manifestDigest: Digest | null;
-  readonly mediaType: string;
-  /** Compressed bytes of the distinct layers. */
-  readonly size: number;
-  readonly platforms: readonly string[];
-  readonly tags: readonly string[];
-  readonly engine: EngineKind;
-  /** The engine's ID of the image. */
-  readonly id: Digest;
-  /** The ID that the local name pointed at before, where it was another one; null else. */
-  readonly previousId: Digest | null;
-  readonly blobs: ReceivedCounts;
-  /** Bytes of blobs that came over the wire. */
-  readonly bytesReceived: number;
-  /** The engine had this image under this name. */
-  readonly unchanged: boolean;
-  readonly seconds: number;
-}
-
-export interface PullJson extends PullFields {
-  readonly local: string;
-  readonly remote: string;
-}
-
-export interface PullResult extends PullFields {
-  readonly local: LocalImage;
-  readonly remote: RemoteImage;
-  toJSON(): PullJson;
-}
-
-/** What goes to the engine: the root that it will know, and the image manifest in it. */
-interface Selection {
-  readonly top: RawManifest;
-  readonly root: Descriptor;
-  readonly tree: ContentTree;
-  readonly image: RawManifest | null;
-  readonly config: ImageConfig | null;
 }
 
 /** Every blob is verified before anyone can see it; the local name moves last. */
@@ -111,16 +61,6 @@ function localTarget(context: ClientContext, remote: RemoteImage, local: LocalIm
   if (remote.digest !== null && remote.tag === null) return null;
   const computed = context.parser.toLocal(remote);
   return computed.tag === null ? new LocalImage(computed.name, "latest") : computed;
-}
-
-interface PullOutcome {
-  readonly local: LocalImage;
-  readonly selection: Selection;
-  readonly results: ReadonlyMap<Digest, PutResult>;
-  readonly id: Digest;
-  readonly previousId: Digest | null;
-  readonly unchanged: boolean;
-  readonly platform: Platform;
 }
 
 class Pull {
@@ -322,37 +262,4 @@ function expectedId(info: EngineInfo, { root, image }: Selection): Digest | null
 async function whole(store: LayoutStore, { tree }: Selection): Promise<boolean> {
   const there = await Promise.all(tree.blobs.map((blob) => store.has(blob)));
   return there.every(Boolean);
-}
-
-function pullResult(remote: RemoteImage, kind: EngineKind, outcome: PullOutcome, seconds: number): PullResult {
-  const { local, selection, results, id, previousId, unchanged, platform } = outcome;
-  const { top, tree, image } = selection;
-  let received = 0;
-  let bytesReceived = 0;
-  for (const blob of tree.blobs) {
-    const result = results.get(blob.digest);
-    bytesReceived += result?.transferred ?? 0;
-    if (result?.outcome === "stored") received += 1;
-  }
-  const fields: PullFields = {
-    reference: `${wirePath(remote)}@${top.descriptor.digest}`,
-    digest: top.descriptor.digest,
-    manifestDigest: image?.descriptor.digest ?? null,
-    mediaType: top.descriptor.mediaType,
-    size: layersSize(tree.manifests.map((raw) => raw.manifest)),
-    platforms:
-      image === null && top.manifest.kind === "index"
-        ? indexPlatforms(top.manifest.manifests)
-        : [formatPlatform(platform)],
-    tags: wireName(remote).reference === remote.digest ? [] : [remote.tag ?? "latest"],
-    engine: kind,
-    id,
-    previousId,
-    blobs: { received, existing: tree.blobs.length - received },
-    bytesReceived,
-    unchanged,
-    seconds,
-  };
-  const json: PullJson = { local: local.toString(), remote: remote.toString(), ...fields };
-  return { local, remote, ...fields, toJSON: () => json };
 }

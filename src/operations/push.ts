@@ -1,9 +1,9 @@
 import { convertManifests } from "../content/convert.js";
 import { copyBlobs, copyManifests, rootOf } from "../content/copy.js";
 import type { ImageFormat, TransferStore } from "../content/layer-cache.js";
-import type { ContentSource, PutResult } from "../content/store.js";
+import type { ContentSource } from "../content/store.js";
 import { readVerified } from "../content/verify.js";
-import { type ContentTree, layersSize, manifestReader, walkTree } from "../content/walk.js";
+import { type ContentTree, manifestReader, walkTree } from "../content/walk.js";
 import type { EngineImage, EngineInfo, EngineKind, LocalEngine } from "../engines/engine.js";
 import { isLadingError, LadingError } from "../errors.js";
 import { LocalImage } from "../image/local-image.js";
@@ -17,7 +17,8 @@ import { parseImageConfig } from "../oci/manifest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import { choosePlatform, formatPlatform, type Platform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
-import { type CallOptions, type ClientContext, wirePath } from "./context.js";
+import type { CallOptions, ClientContext } from "./context.js";
+import { type PushOutcome, type PushResult, pushResult } from "./push-result.js";
 import { indexPlatforms, type PlatformOption, wantedPlatform } from "./selection.js";
 import { TransferProgress } from "./transfer-progress.js";
 
@@ -31,53 +32,6 @@ export interface PushOptions extends CallOptions {
   readonly noClobber?: boolean | null | undefined;
   /** Media types of the manifest. Default: as the image has them; `docker` for an engine that keeps no manifest. */
   readonly format?: ImageFormat | null | undefined;
-}
-
-export interface BlobCounts {
-  readonly sent: number;
-  readonly mounted: number;
-  readonly existing: number;
-}
-
-export interface PushJson {
-  readonly local: string;
-  readonly remote: string;
-  readonly reference: string;
-  readonly digest: string;
-  readonly manifestDigest: string | null;
-  readonly mediaType: string;
-  readonly size: number;
-  readonly platforms: readonly string[];
-  readonly tags: readonly string[];
-  readonly engine: EngineKind;
-  readonly blobs: BlobCounts;
-  readonly bytesSent: number;
-  readonly unchanged: boolean;
-  readonly seconds: number;
-}
-
-export interface PushResult {
-  readonly local: LocalImage | Digest;
-  readonly remote: RemoteImage;
-  /** `host/path@sha256:…`. */
-  readonly reference: string;
-  /** What the tag points at: a manifest or an index. */
-  readonly digest: Digest;
-  /** The image's own manifest: the digest itself, or the one that an index has for the engine's platform; null else. */
-  readonly manifestDigest: Digest | null;
-  readonly mediaType: string;
-  /** Compressed bytes of the distinct layers. */
-  readonly size: number;
-  readonly platforms: readonly string[];
-  readonly tags: readonly string[];
-  readonly engine: EngineKind;
-  readonly blobs: BlobCounts;
-  /** Bytes of blobs that went over the wire, what was sent twice counted twice. */
-  readonly bytesSent: number;
-  /** The registry had it all, under these tags. */
-  readonly unchanged: boolean;
-  readonly seconds: number;
-  toJSON(): PushJson;
 }
 
 /** Blobs first, then manifests, then tags: a reader never sees an image that is not whole. */
@@ -137,14 +91,6 @@ interface PushRequest {
   readonly options: PushOptions;
   readonly progress: TransferProgress;
   readonly signal: AbortSignal;
-}
-
-interface PushOutcome {
-  readonly tree: ContentTree;
-  readonly manifestDigest: Digest | null;
-  readonly platforms: readonly string[];
-  readonly results: ReadonlyMap<Digest, PutResult>;
-  readonly unchanged: boolean;
 }
 
 class Push {
@@ -341,41 +287,4 @@ export function notLocal(kind: EngineKind, local: LocalImage | Digest): LadingEr
     image: String(local),
     hint: "`lading images` lists what is there; --engine chooses another engine",
   });
-}
-
-interface ResultInput extends PushOutcome {
-  readonly local: LocalImage | Digest;
-  readonly remote: RemoteImage;
-  readonly tags: readonly string[];
-  readonly kind: EngineKind;
-  readonly seconds: number;
-}
-
-function pushResult({ tree, results, ...input }: ResultInput): PushResult {
-  const counts = { sent: 0, mounted: 0, existing: 0 };
-  let bytesSent = 0;
-  for (const blob of tree.blobs) {
-    const result = results.get(blob.digest);
-    bytesSent += result?.transferred ?? 0;
-    if (result?.outcome === "stored") counts.sent += 1;
-    else if (result?.outcome === "mounted") counts.mounted += 1;
-    else counts.existing += 1;
-  }
-  const remote = input.remote.tag === null ? input.remote.withTag("latest") : input.remote;
-  const fields = {
-    reference: `${wirePath(remote)}@${tree.root.digest}`,
-    digest: tree.root.digest,
-    manifestDigest: input.manifestDigest,
-    mediaType: tree.root.mediaType,
-    size: layersSize(tree.manifests.map((raw) => raw.manifest)),
-    platforms: input.platforms,
-    tags: input.tags,
-    engine: input.kind,
-    blobs: counts,
-    bytesSent,
-    unchanged: input.unchanged,
-    seconds: input.seconds,
-  };
-  const json: PushJson = { local: String(input.local), remote: remote.toString(), ...fields };
-  return { local: input.local, remote, ...fields, toJSON: () => json };
 }

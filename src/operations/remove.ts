@@ -1,57 +1,10 @@
-import { Limiter } from "../content/limiter.js";
-import { isLadingError, LadingError, type LadingErrorJson } from "../errors.js";
+import { isLadingError, LadingError } from "../errors.js";
 import type { RemoteImage } from "../image/remote-image.js";
-import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
-import { isIndexType } from "../oci/media-types.js";
 import type { Repository } from "../registry/repository.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
+import { planRemovals, type Removal, type RemovalJson, type RemovalOptions } from "./removal-plan.js";
 import { notInRegistry } from "./size.js";
-
-export interface RemovalOptions extends CallOptions {
-  /** Every tag of the repository. @default false */
-  readonly allTags?: boolean | null | undefined;
-  /** Also remove what was not named: other tags of a digest. @default false */
-  readonly force?: boolean | null | undefined;
-  /** What is not there is no error. @default false */
-  readonly ignoreMissing?: boolean | null | undefined;
-  /** Look, but remove nothing. @default false */
-  readonly dryRun?: boolean | null | undefined;
-}
-
-export interface RemovalJson {
-  readonly image: string;
-  readonly digest: string | null;
-  readonly removes: "tag" | "manifest";
-  readonly tags: readonly string[];
-  readonly otherTags: readonly string[];
-  readonly indexes: readonly string[];
-  readonly referrers: readonly string[];
-  readonly needsForce: boolean;
-  readonly removed: boolean;
-  readonly error: LadingErrorJson | null;
-}
-
-/** What removing one name takes away. */
-export interface Removal {
-  readonly image: RemoteImage;
-  /** What the name points at; null where there is nothing. */
-  readonly digest: Digest | null;
-  /** The tag alone, or the manifest with all its tags. */
-  readonly removes: "tag" | "manifest";
-  /** Tags that go. */
-  readonly tags: readonly string[];
-  /** Tags of the same digest that were not named. */
-  readonly otherTags: readonly string[];
-  /** Digests of indexes in the repository that name this manifest. */
-  readonly indexes: readonly string[];
-  /** Digests of what refers to this manifest: signatures, attestations. */
-  readonly referrers: readonly string[];
-  /** More than was named would go. */
-  readonly needsForce: boolean;
-  readonly removed: boolean;
-  readonly error: LadingErrorJson | null;
-}
 
 export interface RemovalJsonResult {
   readonly dryRun: boolean;
@@ -64,8 +17,6 @@ export interface RemovalResult {
   toJSON(): RemovalJsonResult;
 }
 
-const manifestsAtOnce = 16;
-
 /** What the removals would take away, with nothing removed. */
 export async function planRemoval(
   context: ClientContext,
@@ -73,7 +24,7 @@ export async function planRemoval(
   options: RemovalOptions,
   signal: AbortSignal,
 ): Promise<RemovalResult> {
-  return removalResult(await plan(context, images, options, signal), true);
+  return removalResult(await planRemovals(context, images, options, signal), true);
 }
 
 /** Removes what was named, one after another; a failure of one is in its row, and the others are still tried. */
@@ -83,7 +34,7 @@ export async function remove(
   options: RemovalOptions,
   signal: AbortSignal,
 ): Promise<RemovalResult> {
-  const removals = await plan(context, images, options, signal);
+  const removals = await planRemovals(context, images, options, signal);
   if (options.dryRun) return removalResult(removals, true);
   const done: Removal[] = [];
   const gone = new Set<string>();
@@ -176,138 +127,6 @@ export async function removeTag(
     throw new LadingError(code, message, details);
   }
   return result;
-}
-
-async function plan(
-  context: ClientContext,
-  images: readonly RemoteImage[],
-  options: RemovalOptions,
-  signal: AbortSignal,
-): Promise<Removal[]> {
-  const removals: Removal[] = [];
-  const usages = new Map<Repository, Promise<Usage>>();
-  for (const image of images) {
-    try {
-      const repository = await context.repository(image, "destination", options);
-      let usage = usages.get(repository);
-      if (usage === undefined) {
-        usage = readUsage(repository, signal);
-        usages.set(repository, usage);
-      }
-      const named = await usage;
-      if (options.allTags) {
-        removals.push(...planAllTags(image, named));
-      } else if (image.tag === null && image.digest === null) {
-        throw new LadingError("usage", `${image} names no image: rm needs a tag, a digest or --all-tags`);
-      } else {
-        removals.push(await planOne(repository, image, named, images, signal));
-      }
-    } catch (error) {
-      if (!isLadingError(error) || signal.aborted) throw error;
-      if (error.code === "not-found" && options.ignoreMissing) continue;
-      removals.push(failed(image, error));
-    }
-  }
-  return removals;
-}
-
-function failed(image: RemoteImage, error: LadingError): Removal {
-  const nothing = { tags: [], otherTags: [], indexes: [], referrers: [], needsForce: false, removed: false };
-  const removes = image.digest === null ? "tag" : "manifest";
-  return { image, digest: null, removes, ...nothing, error: error.with({ image: image.toString() }).toJSON() };
-}
-
-/** What a repository's tags point at. */
-interface Usage {
-  readonly tags: ReadonlyMap<string, Descriptor>;
-  /** Digest of a manifest -> digests of the indexes that name it. */
-  readonly indexes: ReadonlyMap<Digest, readonly Digest[]>;
-}
-
-async function readUsage(repository: Repository, signal: AbortSignal): Promise<Usage> {
-  const tags = new Map<string, Descriptor>();
-  const limiter = new Limiter(manifestsAtOnce);
-  const names: string[] = [];
-  try {
-    for await (const page of repository.tags({ signal })) names.push(...page);
-  } catch (error) {
-    // Where the last tag is gone some registries forget the name; a manifest may still be there by digest.
-    if (!isLadingError(error) || error.code !== "not-found") throw error;
-  }
-  await Promise.all(
-    names.map((name) =>
-      limiter.run(async () => {
-        const descriptor = await repository.head(name, { signal });
-        if (descriptor !== null) tags.set(name, descriptor);
-      }, signal),
-    ),
-  );
-  const indexes = new Map<Digest, Digest[]>();
-  const tops = new Map([...tags.values()].filter(({ mediaType }) => isIndexType(mediaType)).map((d) => [d.digest, d]));
-  await Promise.all(
-    [...tops.keys()].map((digest) =>
-      limiter.run(async () => {
-        const { manifest } = await repository.manifest(digest, { signal });
-        if (manifest.kind !== "index") return;
-        for (const entry of manifest.manifests) {
-          indexes.set(entry.digest, [...(indexes.get(entry.digest) ?? []), digest]);
-        }
-      }, signal),
-    ),
-  );
-  // The registry's order, not the answers'.
-  const ordered = new Map(names.flatMap((name) => (tags.has(name) ? [[name, tags.get(name) as Descriptor]] : [])));
-  return { tags: ordered, indexes };
-}
-
-async function planOne(
-  repository: Repository,
-  image: RemoteImage,
-  usage: Usage,
-  all: readonly RemoteImage[],
-  signal: AbortSignal,
-): Promise<Removal> {
-  const digest = image.digest ?? usage.tags.get(image.tag ?? "")?.digest ?? null;
-  if (digest === null || (image.digest !== null && (await repository.head(image.digest, { signal })) === null)) {
-    throw notInRegistry(image).with({ side: "destination" });
-  }
-  const sharing = [...usage.tags].filter(([, descriptor]) => descriptor.digest === digest).map(([tag]) => tag);
-  const indexes = usage.indexes.get(digest) ?? [];
-  const referrers: string[] = [];
-  try {
-    for (const referrer of await repository.referrers(digest, { signal })) referrers.push(referrer.digest);
-  } catch (error) {
-    if (!isLadingError(error) || (error.code !== "unsupported" && error.code !== "not-found")) throw error;
-  }
-  const common = { image, digest, referrers, removed: false, error: null };
-  if (image.digest !== null) {
-    const needsForce = sharing.length > 1 || indexes.length > 0;
-    return { ...common, removes: "manifest", tags: sharing, otherTags: [], indexes, needsForce };
-  }
-  // Tags that are named in the same call go with it, and do not hold the manifest.
-  const named = new Set(all.filter((other) => wirePath(other) === wirePath(image)).map((other) => other.tag));
-  const otherTags = sharing.filter((tag) => tag !== image.tag);
-  const held = otherTags.some((tag) => !named.has(tag)) || indexes.length > 0 || referrers.length > 0;
-  const tags = image.tag === null ? [] : [image.tag];
-  return { ...common, removes: held ? "tag" : "manifest", tags, otherTags, indexes, needsForce: false };
-}
-
-function planAllTags(image: RemoteImage, usage: Usage): readonly Removal[] {
-  const byDigest = new Map<Digest, string[]>();
-  for (const [tag, { digest }] of usage.tags) byDigest.set(digest, [...(byDigest.get(digest) ?? []), tag]);
-  if (byDigest.size === 0) throw notInRegistry(image).with({ side: "destination" });
-  return [...usage.tags].map(([tag, { digest }]) => ({
-    image: image.withTag(tag),
-    digest,
-    removes: "manifest" as const,
-    tags: [tag],
-    otherTags: (byDigest.get(digest) ?? []).filter((other) => other !== tag),
-    indexes: [],
-    referrers: [],
-    needsForce: false,
-    removed: false,
-    error: null,
-  }));
 }
 
 function removalResult(removals: readonly Removal[], dryRun: boolean): RemovalResult {

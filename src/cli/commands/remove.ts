@@ -1,7 +1,7 @@
 import type { Client } from "../../client.js";
 import { LadingError } from "../../errors.js";
 import type { RemoteImage } from "../../image/remote-image.js";
-import type { RemovalJson } from "../../operations/remove.js";
+import type { RemovalJson } from "../../operations/removal-plan.js";
 import type { Implementation } from "../command.js";
 import type { CommandContext } from "../command-context.js";
 import { asLadingError } from "../exit-code.js";
