@@ -6,7 +6,7 @@ import { Fault } from "./fault.js";
 import { parseRange } from "./range.js";
 import { reply, replyStream } from "./reply.js";
 import type { Route } from "./route.js";
-import { encodeRecord, folders, type Storage } from "./storage/storage.js";
+import { blobScope, encodeRecord, folders, type Storage } from "./storage/storage.js";
 
 type BlobRoute = Extract<Route, { endpoint: "blob" | "referrers" }>;
 
@@ -69,7 +69,7 @@ export async function deleteBlob(
   { request }: Exchange,
   { storage }: Context,
 ): Promise<WireResponse> {
-  const removed = await storage.exclusive(repository, request.signal, () =>
+  const removed = await storage.exclusive(blobScope(repository, digest), request.signal, () =>
     storage.delete(folders.links(repository, digest), digestHex(digest)),
   );
   if (!removed) throw blobUnknown();

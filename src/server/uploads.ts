@@ -7,7 +7,7 @@ import { bodyOf, type Context, type Exchange } from "./context.js";
 import { Fault } from "./fault.js";
 import { reply } from "./reply.js";
 import type { Route } from "./route.js";
-import { folders } from "./storage/storage.js";
+import { blobScope, folders } from "./storage/storage.js";
 import type { UploadSession } from "./upload-session.js";
 
 type StartRoute = Extract<Route, { endpoint: "uploads" | "tags" }>;
@@ -99,7 +99,9 @@ async function mounted(
     return false;
   };
   if (!(await find())) return false;
-  await storage.exclusive(repository, request.signal, () => linkBlob(storage, repository, digest, size, now()));
+  await storage.exclusive(blobScope(repository, digest), request.signal, () =>
+    linkBlob(storage, repository, digest, size, now()),
+  );
   return true;
 }
 
@@ -118,7 +120,7 @@ async function finish(
     throw new Fault(400, "DIGEST_INVALID", "the uploaded bytes do not have the digest given");
   }
   await session.sync();
-  await storage.exclusive(repository, request.signal, async () => {
+  await storage.exclusive(blobScope(repository, digest), request.signal, async () => {
     await session.commit(digest);
     await linkBlob(storage, repository, digest, size, now());
   });

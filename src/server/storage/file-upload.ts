@@ -1,4 +1,4 @@
-import { chmod, type FileHandle, open, rename, rm, stat, truncate, utimes } from "node:fs/promises";
+import { chmod, type FileHandle, open, rename, rm, rmdir, stat, truncate, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Digest } from "../../oci/digest.js";
 import { ensureDirectory, isErrno, syncDirectory } from "./durable.js";
@@ -97,7 +97,7 @@ export class FileUpload implements Upload {
       if (this.#durable) await syncDirectory(dirname(path));
     }
     // the blob is in place: what is left of the session may wait for a sweep
-    await this.remove().catch(() => undefined);
+    await rmdir(this.#directory).catch(() => this.remove().catch(() => undefined));
   }
 
   async remove(): Promise<void> {

@@ -174,9 +174,9 @@ export class FilesystemStorage implements Storage {
     return ((await orNull(readdir(join(this.#root, "repos", repository, "_uploads")))) ?? []).length;
   }
 
-  async exclusive<T>(repository: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T> {
+  async exclusive<T>(scope: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T> {
     let started = false;
-    const running = this.#mutex.run(repository, async () => {
+    const running = this.#mutex.run(scope, async () => {
       throwIfAborted(signal);
       return await this.#lock.run(signal, async () => {
         started = true;

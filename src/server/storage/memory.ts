@@ -72,8 +72,8 @@ export class MemoryStorage implements Storage {
     return this.#uploads.get(repository)?.size ?? 0;
   }
 
-  async exclusive<T>(repository: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T> {
-    return await this.#mutex.run(repository, async () => {
+  async exclusive<T>(scope: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T> {
+    return await this.#mutex.run(scope, async () => {
       throwIfAborted(signal);
       return await task();
     });

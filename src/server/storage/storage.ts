@@ -34,10 +34,11 @@ export interface Storage {
   countUploads(repository: string): Promise<number>;
 
   /**
-   * Runs a change of one repository: alone in it, whatever process the others are in.
+   * Runs a change alone among those of its scope, whatever process they are in. A repository is a scope, and so is
+   * one blob of it.
    * `signal` ends the waiting, never the task.
    */
-  exclusive<T>(repository: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T>;
+  exclusive<T>(scope: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T>;
   /** Removes uploads, and what killed processes left, that nobody has touched since (ms since the epoch). */
   sweep(before: number): Promise<void>;
   /** The id under which a server holds this storage for itself, if it does so from this process. */
@@ -79,6 +80,11 @@ export const folders = {
     `repos/${repository}/_referrers/${digestAlgorithm(subject)}-${digestHex(subject)}`,
   repositories: "meta/repos",
 } as const;
+
+/** The scope of changes of one blob in one repository. */
+export function blobScope(repository: string, digest: Digest): string {
+  return `${repository}@${digest}`;
+}
 
 /** `<algorithm>-<hex>`, for records of both algorithms in one folder. */
 export function digestName(digest: Digest): string {
