@@ -56,6 +56,15 @@ describe("decompress", () => {
     );
   });
 
+  it("takes zeros after the end for padding, and nothing else", async () => {
+    const packed = gzipSync(text);
+    expect((await unpack(Buffer.concat([packed, Buffer.alloc(200_000)]), "gzip")).equals(text)).toBe(true);
+    const more = Buffer.concat([packed, Buffer.from("more")]);
+    await expect(unpack(more, "gzip")).rejects.toMatchObject({ code: "archive-invalid" });
+    await expect(unpack(Buffer.alloc(0), "gzip")).rejects.toMatchObject({ code: "archive-invalid" });
+    await expect(unpack(Buffer.alloc(0), "zstd")).rejects.toMatchObject({ code: "archive-invalid" });
+  });
+
   it("refuses damage", async () => {
     const packed = gzipSync(text);
     packed[1000] = (packed[1000] ?? 0) ^ 0xff;

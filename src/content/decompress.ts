@@ -1,6 +1,6 @@
 import { Readable, type Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import * as zlib from "node:zlib";
+import { createGunzip } from "node:zlib";
 import { abortError, isLadingError, LadingError, throwIfAborted } from "../errors.js";
 import { limits } from "../oci/limits.js";
 
@@ -31,7 +31,7 @@ export function sniffCompression(bytes: Uint8Array): Compression | "xz" | "bzip2
 
 /**
  * Unpacks a stream: gzip of any number of members, zstd of any number of frames. Counts what comes out, not what the stream claims.
- * Bytes after the end of a gzip member that begin no other one are ignored, as gzip does.
+ * Zeros after the last gzip member are padding, anything else is damage.
  * @throws LadingError `archive-invalid` where the stream is damaged or cut, `limit-exceeded`, `cancelled`; what the source throws
  */
 export async function* decompress(
@@ -57,37 +57,25 @@ function unpack(
   signal: AbortSignal | undefined,
 ): AsyncIterable<Uint8Array> {
   if (compression === "none") return source;
-  if (compression === "gzip") return through(source, zlib.createGunzip({ chunkSize }), "gzip", signal);
-  const native = nativeZstd();
-  return native === null ? zstdInJavaScript(source) : through(source, native, "zstd", signal);
-}
-
-/** zlib's zstd, which Node has from 22.15 on. */
-function nativeZstd(): Transform | null {
-  const { createZstdDecompress, constants } = zlib as typeof zlib & {
-    createZstdDecompress?: (options: object) => Transform;
-  };
-  if (createZstdDecompress === undefined) return null;
-  const windowLogMax = (constants as Readonly<Record<string, number>>).ZSTD_d_windowLogMax;
-  const params = windowLogMax === undefined ? {} : { [windowLogMax]: Math.log2(maxWindow) };
-  return createZstdDecompress({ chunkSize, params });
+  if (compression === "gzip") return through(source, createGunzip({ chunkSize }), signal);
+  return zstd(source);
 }
 
 async function* through(
   source: AsyncIterable<Uint8Array>,
   transform: Transform,
-  format: Compression,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   // The pipeline owns both ends: it ends the source when the reader leaves, and its failure is the transform's.
   const flowing = pipeline(Readable.from(source), transform, signal === undefined ? {} : { signal });
+  // Whatever ends it is an error of the transform too, and is thrown from there.
   const settled = flowing.catch(() => {});
   try {
+    // Its end is the end, even where zeros follow that the transform did not take any more.
     yield* transform;
-    await flowing;
   } catch (error) {
     if (signal?.aborted) throw abortError(signal);
-    throw isZlibError(error) ? damaged(format, error) : error;
+    throw isZlibError(error) ? damaged("gzip", error) : error;
   } finally {
     transform.destroy();
     await settled;
@@ -96,7 +84,7 @@ async function* through(
 
 function isZlibError(error: unknown): error is Error {
   const code = (error as NodeJS.ErrnoException | null)?.code;
-  return typeof code === "string" && /^(Z_|ZSTD_|ERR_ZLIB|ERR_ZSTD)/.test(code);
+  return typeof code === "string" && /^(Z_|ERR_ZLIB)/.test(code);
 }
 
 function damaged(format: Compression, cause: unknown): LadingError {
@@ -107,8 +95,12 @@ function damaged(format: Compression, cause: unknown): LadingError {
   });
 }
 
-/** For Node without zstd of its own. Its checksum is not checked: digest or diff ID are, wherever the content comes from outside. */
-async function* zstdInJavaScript(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+/**
+ * In JavaScript on every Node: the zstd of node:zlib stops at the first frame (layers that can be read in parts have many), and takes a
+ * stream that was cut for a whole one (22.23). The checksum inside is not checked: digest or diff ID are, wherever content comes from
+ * outside.
+ */
+async function* zstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
   const { Decompress } = await import("fzstd");
   let ready: Uint8Array[] = [];
   const stream = new Decompress((chunk) => ready.push(chunk));
