@@ -31,7 +31,7 @@ async function filesBelow(folder) {
 }
 
 /** Each layer's files: where they are in the image, and what they are made of. */
-async function layersOf() {
+async function nodeLayers() {
   const node = await realpath(process.execPath);
   const libraries = librariesOf(node);
   const npm = join(dirname(dirname(node)), "lib", "node_modules", "npm");
@@ -93,16 +93,22 @@ async function writeLayer(path, files) {
   return { diffId: `sha256:${hash.digest("hex")}`, size };
 }
 
+/** Writes a docker-archive of an image of this machine's Node; as {@link writeImage}. */
+export async function writeNodeImage(path, local) {
+  return await writeImage(path, local, await nodeLayers());
+}
+
 /**
- * Writes a docker-archive of the image to `path`, under the name `local`.
+ * Writes a docker-archive to `path`, with an image under the name `local`. Each layer is a list of files
+ * `{ path, source }`, the source a path or a Buffer.
  * Resolves with the digests of its layers, lowest first, and their bytes together.
  */
-export async function writeNodeImage(path, local) {
+export async function writeImage(path, local, contents) {
   const pack = tar.pack();
   const written = pipeline(pack, createWriteStream(path));
   const layers = [];
   let size = 0;
-  for (const [index, files] of (await layersOf()).entries()) {
+  for (const [index, files] of contents.entries()) {
     const layer = `${path}.layer`;
     const { diffId, size: bytes } = await writeLayer(layer, files);
     await add(pack, { name: `${index}/layer.tar`, size: bytes, mtime: epoch }, layer);

@@ -1,0 +1,175 @@
+// `npm run test:long`: what takes longer than a suite may. Kills the client at random moments of pushes and pulls and lets it
+// finish; moves a large image and watches the memory. By hand with the defaults, in CI with small numbers and the same bounds:
+//   node scripts/test-long.mjs --kills 10 --gigabytes 1 --seed 7
+import { spawn } from "node:child_process";
+import { createCipheriv, createHash } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { parseArgs } from "node:util";
+import { prepare, root } from "./prepare.mjs";
+import { writeImage } from "./quickstart-image.mjs";
+
+/** Peak memory of a transfer, whatever the image's size: the project's bound. */
+const memoryBound = 256 * 1024 * 1024;
+const lading = join(root, "dist", "bin", "lading.js");
+const { values } = parseArgs({
+  options: {
+    kills: { type: "string", default: "200" },
+    gigabytes: { type: "string", default: "10" },
+    seed: { type: "string", default: String(Date.now() % 100_000) },
+  },
+});
+const [kills, gigabytes, seed] = [Number(values.kills), Number(values.gigabytes), values.seed];
+const say = (text) => process.stdout.write(`${text}\n`);
+
+/** Random bytes that a seed decides. */
+function* randomStream(name, bytes) {
+  const key = createHash("sha256").update(`${seed}/${name}`).digest();
+  const cipher = createCipheriv("aes-256-ctr", key, Buffer.alloc(16));
+  const zeros = Buffer.alloc(1024 * 1024);
+  for (let left = bytes; left > 0; left -= zeros.length)
+    yield cipher.update(zeros.subarray(0, Math.min(left, zeros.length)));
+}
+
+/** A number in [0, 1) that seed and name decide. */
+const chance = (name) => createHash("sha256").update(`${seed}/${name}`).digest().readUInt32BE() / 2 ** 32;
+
+async function makeArchive(folder, local, layers, layerBytes) {
+  const contents = [];
+  for (let index = 0; index < layers; index += 1) {
+    const file = join(folder, `random-${index}`);
+    await pipeline(randomStream(`${local}/${index}`, layerBytes), createWriteStream(file));
+    contents.push([{ path: `data/${index}.bin`, source: file }]);
+  }
+  const archive = join(folder, "image.tar");
+  await writeImage(archive, local, contents);
+  for (const [{ source }] of contents) await rm(source);
+  return archive;
+}
+
+/** Runs the CLI; resolves with its end, its output and the most memory that it had. `killAfter` in ms ends it with SIGKILL. */
+async function run(env, args, { killAfter } = {}) {
+  const started = performance.now();
+  const child = spawn(process.execPath, [lading, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  let [stdout, stderr, peak] = ["", "", 0];
+  child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
+  const watch = setInterval(async () => {
+    const status = await readFile(`/proc/${child.pid}/status`, "utf8").catch(() => "");
+    peak = Math.max(peak, Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024);
+  }, 100);
+  const timer = killAfter === undefined ? null : setTimeout(() => child.kill("SIGKILL"), killAfter);
+  const [status, signal] = await new Promise((resolve) => child.on("close", (...end) => resolve(end)));
+  clearInterval(watch);
+  if (timer !== null) clearTimeout(timer);
+  const killed = signal === "SIGKILL";
+  if (status !== 0 && !killed) throw new Error(`lading ${args.join(" ")} ended with ${status}\n${stderr}`);
+  return { killed, stdout: stdout.trimEnd(), peak, ms: performance.now() - started };
+}
+
+/** A registry of its own for the length of a call. */
+async function withRegistry(folder, use) {
+  const env = { ...process.env, LADING_STORE: join(folder, "store"), LADING_CONFIG: join(folder, "config.toml") };
+  env.LADING_ENGINE = "store";
+  const data = await mkdtemp(join(folder, "registry-"));
+  const child = spawn(process.execPath, [lading, "serve", "--data", data, "--port", "0"], {
+    env,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const ended = new Promise((resolve) => child.on("close", resolve));
+  try {
+    const url = await new Promise((resolve, reject) => {
+      child.stdout.setEncoding("utf8").once("data", (text) => resolve(text.trim()));
+      child.on("close", (status) => reject(new Error(`lading serve ended with ${status}`)));
+    });
+    const config = ['cluster = "long"', 'owner = "tester"', "[clusters.long]", `registryUrl = "${url}"`, ""];
+    await writeFile(env.LADING_CONFIG, config.join("\n"));
+    return await use(env);
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+    await rm(data, { recursive: true, force: true });
+  }
+}
+
+function check(condition, what) {
+  if (!condition) throw new Error(`the check failed: ${what}`);
+}
+
+const digestIn = (reference) => reference.slice(reference.indexOf("@") + 1);
+
+/** Kills a push and a pull at random moments: run again, each ends with the right digest. */
+async function killing(folder) {
+  const archive = await makeArchive(folder, "killed:1", 6, 12_000_000);
+  let cut = 0;
+  const timing = await withRegistry(folder, async (env) => {
+    await run(env, ["load", archive]);
+    const push = await run(env, ["push", "killed:1"]);
+    const pull = await run({ ...env, LADING_STORE: join(folder, "first") }, ["pull", "image:killed:1"]);
+    return { digest: digestIn(push.stdout), push: push.ms, pull: pull.ms };
+  });
+  for (let round = 0; round < kills; round += 1) {
+    await withRegistry(folder, async (env) => {
+      const push = await run(env, ["push", "killed:1"], { killAfter: chance(`push ${round}`) * timing.push });
+      const tags = push.killed ? await run(env, ["ls"]) : null;
+      if (tags?.stdout.includes("killed")) {
+        const seen = await run(env, ["digest", "image:killed:1"]).catch(() => null);
+        check(seen === null || seen.stdout === timing.digest, `round ${round}: what is visible after a kill is whole`);
+      }
+      const again = await run(env, ["push", "killed:1"]);
+      check(digestIn(again.stdout) === timing.digest, `round ${round}: the push ends with the right digest`);
+
+      const other = { ...env, LADING_STORE: join(folder, `other-${round}`) };
+      const pull = await run(other, ["pull", "image:killed:1"], { killAfter: chance(`pull ${round}`) * timing.pull });
+      await run(other, ["pull", "image:killed:1"]);
+      const { images } = JSON.parse((await run(other, ["images", "--json"])).stdout);
+      check(
+        images.some(({ id }) => id === timing.digest),
+        `round ${round}: the pull ends with the right image`,
+      );
+      cut += Number(push.killed) + Number(pull.killed);
+      await rm(other.LADING_STORE, { recursive: true, force: true });
+    });
+  }
+  say(
+    `kills: ${kills} rounds, ${cut} of ${2 * kills} transfers were cut, all ended with ${timing.digest.slice(0, 19)}`,
+  );
+}
+
+/** Moves a large image out and back, within the bound of memory. */
+async function large(folder) {
+  const archive = await makeArchive(folder, "large:1", 4, Math.ceil((gigabytes * 1e9) / 4));
+  await withRegistry(folder, async (env) => {
+    const load = await run(env, ["load", archive]);
+    await rm(archive);
+    const push = await run(env, ["push", "large:1"]);
+    const other = { ...env, LADING_STORE: join(folder, "other") };
+    const pull = await run(other, ["pull", "image:large:1"]);
+    const { images } = JSON.parse((await run(other, ["images", "--json"])).stdout);
+    check(
+      images.some(({ id }) => id === digestIn(push.stdout)),
+      "the large image came back with its digest",
+    );
+    for (const [verb, { peak, ms }] of Object.entries({ load, push, pull })) {
+      say(`${verb} of ${gigabytes} GB: ${(ms / 1000).toFixed(1)} s, peak ${Math.round(peak / 1048576)} MiB`);
+      check(peak <= memoryBound, `${verb} needs at most ${memoryBound / 1048576} MiB`);
+    }
+  });
+}
+
+prepare();
+say(`seed ${seed}`);
+for (const test of [killing, large]) {
+  const folder = await mkdtemp(join(tmpdir(), "lading-long-"));
+  try {
+    await test(folder);
+  } catch (error) {
+    process.exitCode = 1;
+    say(`FAILED (seed ${seed}): ${error.message}`);
+  } finally {
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
