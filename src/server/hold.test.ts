@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -52,6 +52,14 @@ describe("a registry's folder", () => {
       expect(await holderOf(directory)).toBeNull();
     }
     await (await holdFolder(directory, { url: "http://localhost:1" })).release();
+  });
+
+  it("is not made of somebody else's", async () => {
+    await writeFile(join(directory, "thesis.txt"), "mine");
+    await expect(holdFolder(directory, { url: "http://localhost:1" })).rejects.toMatchObject({
+      code: "config-invalid",
+    });
+    expect(await readdir(directory)).toEqual(["thesis.txt"]);
   });
 
   it("is answered for by its holder's id", async () => {

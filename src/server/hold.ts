@@ -3,7 +3,8 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { LadingError } from "../errors.js";
 import type { WireHandler } from "../oci/wire.js";
-import { ensureDirectory, writeWhole } from "./storage/durable.js";
+import { writeWhole } from "./storage/durable.js";
+import { FilesystemStorage } from "./storage/filesystem.js";
 import { FolderLock } from "./storage/folder-lock.js";
 import { holdPath, readHold } from "./storage/hold-record.js";
 import { livenessOf, ownIdentity } from "./storage/process-identity.js";
@@ -27,13 +28,13 @@ export interface Hold {
  * Claims a registry's folder for a server, so that clients go through it from now on. The claim is made under the
  * folder's write lock. A process that had begun to write for itself may end that: server and writers lock the
  * folder for each change alike, so that nothing breaks in between.
- * @throws LadingError `conflict` where a server that lives holds it
+ * @throws LadingError `conflict` where a server that lives holds it, `config-invalid` where the folder holds something else
  */
 export async function holdFolder(directory: string, { url }: { readonly url: string }): Promise<Hold> {
   const own = await ownIdentity();
   const instanceId = randomUUID();
   const temporary = join(directory, "tmp");
-  await ensureDirectory(temporary, true);
+  await new FilesystemStorage(directory, { durable: true }).open({ write: true });
   const lock = new FolderLock(directory);
   await lock.run(null, async () => {
     const holder = await holderOf(directory);

@@ -54,8 +54,15 @@ export async function listen(registry: Pick<Registry, "handle">, options: Listen
   }
   const isOurs = hostCheck(host, options.hostNames ?? [], open);
   let closing = false;
+  let servers: readonly Server[] = [];
+  const closeIdle = (): void => {
+    for (const server of servers) server.closeIdleConnections();
+  };
   const onRequest = (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void => {
-    if (closing) response.setHeader("connection", "close");
+    // one that is kept alive after its last answer would hold the closing up
+    response.on("close", () => {
+      if (closing) setImmediate(closeIdle);
+    });
     const { idleMs = 60_000 } = options;
     serveExchange(registry.handle, request, response, { isOurs, expectsContinue, idleMs }).catch((error: unknown) => {
       response.destroy();
@@ -63,7 +70,7 @@ export async function listen(registry: Pick<Registry, "handle">, options: Listen
     });
   };
   const addresses = host === "127.0.0.1" || host === "localhost" ? ["127.0.0.1", "::1"] : [host];
-  const servers = await bindAll(addresses, port, () => makeServer(onRequest));
+  servers = await bindAll(addresses, port, () => makeServer(onRequest));
   for (const server of servers) server.on("error", (error) => options.onError?.(error));
   const urls = servers.map((server) => urlOf(server.address() as AddressInfo));
   const bound = (servers[0]?.address() as AddressInfo | undefined)?.port ?? port;
