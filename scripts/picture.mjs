@@ -5,7 +5,6 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { prepare, root } from "./prepare.mjs";
-import { writeNodeImage } from "./quickstart-image.mjs";
 
 const [columns, rows] = [128, 40];
 const commands = [
@@ -115,6 +114,7 @@ function draw(screen) {
 }
 
 prepare();
+const { writeNodeImage } = await import("./quickstart-image.mjs");
 const folder = await mkdtemp(join(tmpdir(), "lading-picture-"));
 try {
   await writeFile(join(root, "docs", "run.svg"), draw(await capture(folder)));

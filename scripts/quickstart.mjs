@@ -6,7 +6,6 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { prepare, root } from "./prepare.mjs";
-import { readArchiveLayers, writeNodeImage } from "./quickstart-image.mjs";
 
 const lading = join(root, "dist", "bin", "lading.js");
 const say = (text) => process.stdout.write(`${text}\n`);
@@ -58,6 +57,8 @@ function check(condition, what) {
 }
 
 async function quickstart(folder, cleanups, signal) {
+  // Not before: it needs a package that a clean clone has only now.
+  const { readArchiveLayers, writeNodeImage } = await import("./quickstart-image.mjs");
   const started = performance.now();
   // Configuration, store and registry are in the temporary folder. The home stays: an engine may have its socket there.
   const foreign = Object.entries(process.env).filter(

@@ -10,7 +10,6 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { parseArgs } from "node:util";
 import { prepare, root } from "./prepare.mjs";
-import { writeImage } from "./quickstart-image.mjs";
 
 /** Peak memory of a transfer, whatever the image's size: the project's bound. */
 const memoryBound = 256 * 1024 * 1024;
@@ -161,6 +160,7 @@ async function large(folder) {
 }
 
 prepare();
+const { writeImage } = await import("./quickstart-image.mjs");
 say(`seed ${seed}`);
 for (const test of [killing, large]) {
   const folder = await mkdtemp(join(tmpdir(), "lading-long-"));

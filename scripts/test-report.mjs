@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 function reasonOf(test) {
   const note = test.result()?.note;
   if (note) return note;
-  return /\(skipped: (.+)\)/.exec(test.fullName)?.[1] ?? "no reason given";
+  return /\(skipped: (.+)\)/.exec(test.fullName)?.[1] ?? `no reason given by "${test.fullName}"`;
 }
 
 export default class SummaryReporter {
