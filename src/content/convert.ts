@@ -16,8 +16,8 @@ const toOci: ReadonlyMap<string, string> = new Map([
 ]);
 const toDocker: ReadonlyMap<string, string> = new Map([...toOci].map(([docker, oci]) => [oci, docker]));
 
-/** Types of a format as it is: nothing to convert. */
-function converted(mediaType: string, format: ImageFormat): string {
+/** A media type in a format's words; one that the format has no word for stays. */
+export function mediaTypeIn(mediaType: string, format: ImageFormat): string {
   return (format === "oci" ? toOci : toDocker).get(mediaType) ?? mediaType;
 }
 
@@ -31,7 +31,7 @@ function refuse(what: string): LadingError {
 function convertDescriptor(value: Record<string, unknown>, format: ImageFormat): Record<string, unknown> {
   const mediaType = String(value.mediaType);
   if (format === "docker" && mediaType.endsWith("+zstd")) throw refuse("zstd layers");
-  return { ...value, mediaType: converted(mediaType, format) };
+  return { ...value, mediaType: mediaTypeIn(mediaType, format) };
 }
 
 /**
@@ -46,13 +46,13 @@ export function convertManifest(
   done: ReadonlyMap<Digest, Descriptor> = new Map(),
 ): RawManifest {
   const { manifest } = raw;
-  const mediaType = converted(manifest.mediaType, format);
+  const mediaType = mediaTypeIn(manifest.mediaType, format);
   const childChanged = manifest.kind === "index" && manifest.manifests.some((entry) => done.has(entry.digest));
   if (mediaType === manifest.mediaType && !childChanged) return raw;
   if (format === "docker") {
     if (manifest.artifactType !== null) throw refuse("artifacts");
     if (manifest.subject !== null) throw refuse("subjects");
-    if (manifest.kind === "image" && converted(manifest.config.mediaType, format) !== mediaTypes.dockerConfig) {
+    if (manifest.kind === "image" && mediaTypeIn(manifest.config.mediaType, format) !== mediaTypes.dockerConfig) {
       throw refuse(`config of type ${manifest.config.mediaType}`);
     }
   }

@@ -22,6 +22,8 @@ export interface BlobCopyOptions {
   readonly shared: SharedWork<PutResult, BlobEvent>;
   /** Says which two ends this is, so that only the same work of the same tenant is shared. */
   readonly sharedKey: string;
+  /** `put` hashes what it takes, as stores on this machine do: then the source need not hash it too. @default false */
+  readonly destinationVerifies?: boolean | undefined;
   readonly mountFrom?: ((descriptor: Descriptor) => readonly string[]) | undefined;
   readonly onEvent?: ((descriptor: Descriptor, event: BlobEvent) => void) | undefined;
   /** The blob is at the destination. */
@@ -35,10 +37,14 @@ function sided(error: unknown, side: Side, digest?: string): unknown {
 }
 
 /** A byte source whose errors say that they are the source's. */
-function fromSource(source: ContentSource, descriptor: Descriptor, onRetry: () => void): ByteSource {
+function fromSource(
+  { source, destinationVerifies = false }: BlobCopyOptions,
+  descriptor: Descriptor,
+  onRetry: () => void,
+): ByteSource {
   return async function* (offset, signal) {
     try {
-      yield* source.get(descriptor, { offset, signal, onRetry });
+      yield* source.get(descriptor, { offset, signal, onRetry, verify: !destinationVerifies });
     } catch (error) {
       throw sided(error, "source", descriptor.digest);
     }
@@ -99,7 +105,7 @@ export async function copyBlobs(
 }
 
 async function moveBlob(descriptor: Descriptor, options: BlobCopyOptions, signal: AbortSignal): Promise<PutResult> {
-  const { destination, source, limiter } = options;
+  const { destination, limiter } = options;
   const onEvent = (event: BlobEvent) => options.onEvent?.(descriptor, event);
   const { value, joined } = await options.shared.run(
     `${options.sharedKey} ${descriptor.digest}`,
@@ -109,7 +115,7 @@ async function moveBlob(descriptor: Descriptor, options: BlobCopyOptions, signal
         let current = 0;
         const onRetry = () => emit({ kind: "retrying", current });
         try {
-          return await destination.put(descriptor, fromSource(source, descriptor, onRetry), {
+          return await destination.put(descriptor, fromSource(options, descriptor, onRetry), {
             signal: workSignal,
             mountFrom: options.mountFrom?.(descriptor),
             onBytes: (stored) => {

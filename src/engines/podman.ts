@@ -1,3 +1,4 @@
+import { mediaTypeIn } from "../content/convert.js";
 import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import { splitName } from "../image/reference.js";
@@ -200,7 +201,7 @@ export class PodmanEngine implements LocalEngine {
     const image = await platformImage(from, root, options.platform ?? info.platform, signal);
     const known = await this.knownLayers(image.diffIds, signal);
     await requireLayers(from, image, known, signal);
-    const sent = withoutKnownLayers(image, known);
+    const sent = podmanManifest(image, known);
     const [first, ...others] = names;
     const { writeOciArchive } = await import("../content/archive.js");
     const archive = writeOciArchive(
@@ -258,23 +259,31 @@ interface SentImage {
 
 /**
  * The manifest that Podman is given. It asks its storage for each layer before it opens the layer's file, so one that
- * it has may be named by its diff ID (as a plain tar) and left out. Where it has none, the original bytes go.
+ * it has may be named by its diff ID (as a plain tar) and left out. Layers are named in the words of the manifest's
+ * own format: Podman keeps a mixture, such as Docker's classic builder writes, and can't save it again. Where
+ * neither is called for, the original bytes go.
  */
-function withoutKnownLayers(image: PlatformImage, known: ReadonlySet<Digest>): SentImage {
-  if (known.size === 0) return { descriptor: image.raw.descriptor, added: new Map(), hidden: new Set() };
+function podmanManifest(image: PlatformImage, known: ReadonlySet<Digest>): SentImage {
   const { config, layers, mediaType } = image.manifest;
-  const plain = mediaType === mediaTypes.dockerManifest ? mediaTypes.dockerLayer : mediaTypes.ociLayer;
-  const named = layers.map(({ mediaType: type, digest, size }, index) => {
+  const format = mediaType === mediaTypes.dockerManifest ? "docker" : "oci";
+  const plain = format === "docker" ? mediaTypes.dockerLayer : mediaTypes.ociLayer;
+  const hidden = new Set<Digest>();
+  const named = layers.map((layer, index) => {
     const diffId = image.diffIds[index];
-    const there = diffId !== undefined && known.has(diffId);
+    if (diffId === undefined || !known.has(diffId)) {
+      return { mediaType: mediaTypeIn(layer.mediaType, format), digest: layer.digest, size: layer.size };
+    }
+    hidden.add(diffId);
     // Its size is not known and not looked at.
-    return there ? { mediaType: plain, digest: diffId, size: 0 } : { mediaType: type, digest, size };
+    return { mediaType: plain, digest: diffId, size: 0 };
   });
+  if (
+    named.every(({ mediaType: type, digest }, at) => type === layers[at]?.mediaType && digest === layers[at].digest)
+  ) {
+    return { descriptor: image.raw.descriptor, added: new Map(), hidden };
+  }
   const manifest = { schemaVersion: 2, mediaType, config, layers: named };
   const bytes = new TextEncoder().encode(JSON.stringify(manifest));
   const descriptor: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.byteLength };
-  const hidden = new Set(
-    named.filter((_layer, index) => known.has(image.diffIds[index] as Digest)).map((l) => l.digest),
-  );
   return { descriptor, added: new Map([[descriptor.digest, bytes]]), hidden };
 }

@@ -136,6 +136,8 @@ export class ClientContext {
       env: this.env,
       platform: process.platform,
       homeDirectory: this.env.HOME ?? homedir(),
+      insecure: this.config.insecure,
+      signal: this.#closing.signal,
       store: async () => {
         const { StoreEngine } = await import("../engines/store.js");
         return new StoreEngine(await this.store());

@@ -12,6 +12,8 @@ import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestHex, isDigest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
 import { type ImageConfig, parseImageConfig, type RawManifest } from "../oci/manifest.js";
+import { isIndexType } from "../oci/media-types.js";
+import { formatPlatform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
 import type { CallOptions, ClientContext } from "./context.js";
 import { type PullOutcome, type PullResult, pullResult, type Selection } from "./pull-result.js";
@@ -117,7 +119,7 @@ class Pull {
     const { id } = await this.#engine.importImage(selection.root, {
       from: store,
       names: [local],
-      platform: selection.image === null ? null : (selection.config?.platform ?? null),
+      platform: isIndexType(selection.root.mediaType) ? null : (selection.config?.platform ?? null),
       signal,
       progress: this.#progress,
     });
@@ -171,7 +173,9 @@ class Pull {
     }
     const { image, entry } = await selectManifest(top, platform ?? info.platform, read);
     const config = await this.#config(store, image);
-    if (entry === null || info.imageStore !== "containerd") {
+    // Docker keeps an index for the platform that it runs; another platform's image goes in by itself.
+    const own = platform === null || formatPlatform(platform) === formatPlatform(info.platform);
+    if (entry === null || info.imageStore !== "containerd" || !own) {
       return { top, root: image.descriptor, tree: await walkTree(image.descriptor, read), image, config };
     }
     // The engine's ID is the index's digest: the index goes along, with this platform and its attestations.
@@ -216,6 +220,7 @@ class Pull {
     const { results } = await copyBlobs(blobs, {
       source: this.#repository,
       destination: store,
+      destinationVerifies: true,
       limiter: this.#context.blobs,
       shared: this.#context.shared,
       sharedKey: `pull ${this.#context.identity(this.#repository)}`,

@@ -154,6 +154,7 @@ export class RegistryConnections {
       insecure: config.insecure.includes(authority) || config.insecure.includes(new URL(url).hostname),
       ...(config.ca === null ? {} : { ca: await readAuthorities(config.ca) }),
       authHosts,
+      insecureHosts: config.insecure,
       perHost: config.concurrency.perHost,
       env,
       onWarning,
