@@ -27,7 +27,9 @@ it("writes a line at the start and the end of each layer", () => {
   const progress = createPlainProgress(stream);
   progress.event(push);
   progress.event(step(a, "waiting", 0, 2000));
+  progress.event(step(b, "checking", 0, 500));
   progress.event(step(b, "exists", 500, 500));
+  progress.event(step(a, "checking", 0, 2000));
   for (const current of [0, 1000, 2000]) progress.event(step(a, "uploading", current, 2000));
   progress.event(step(a, "done", 2000, 2000));
   progress.close();

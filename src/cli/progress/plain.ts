@@ -1,10 +1,12 @@
-import type { ImageProgressStep } from "../../image/progress.js";
+import type { ImageProgressStep, StepStatus } from "../../image/progress.js";
 import type { OutputStream } from "../io.js";
 import { safeText } from "../safe-text.js";
 import { formatSize } from "../size.js";
 import { isFinal, LayerTable, shortLayerId } from "./layer-table.js";
 import { type ProgressRenderer, transferTitle } from "./renderer.js";
 
+/** What comes before a layer's work: no line, since most layers that are checked turn out to be there. */
+const preludes: ReadonlySet<StepStatus> = new Set(["waiting", "checking"]);
 /** Milliseconds between two lines with the total. */
 const totalEvery = 10_000;
 
@@ -31,7 +33,7 @@ export function createPlainProgress(
     if (isFinal(layer.status)) {
       if (!ended.has(layer.layerId)) line(`${name}: ${layer.status}${size}`);
       ended.add(layer.layerId);
-    } else if (layer.status !== "waiting" && !started.has(layer.layerId)) {
+    } else if (!preludes.has(layer.status) && !started.has(layer.layerId)) {
       started.add(layer.layerId);
       line(`${name}: ${layer.status}${size}`);
     }
