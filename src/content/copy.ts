@@ -4,6 +4,7 @@ import type { Digest } from "../oci/digest.js";
 import type { RawManifest } from "../oci/manifest.js";
 import { isManifestType } from "../oci/media-types.js";
 import type { Limiter } from "./limiter.js";
+import { isMismatch } from "./mismatch.js";
 import type { SharedWork } from "./shared-work.js";
 import type { ByteSource, ContentSource, ContentStore, PutResult } from "./store.js";
 
@@ -125,7 +126,9 @@ async function moveBlob(descriptor: Descriptor, options: BlobCopyOptions, signal
             onRetry,
           });
         } catch (error) {
-          throw sided(error, "destination", descriptor.digest);
+          // A local store that finds wrong bytes was given them.
+          const given = options.destinationVerifies === true && isMismatch(error);
+          throw sided(error, given ? "source" : "destination", descriptor.digest);
         }
       }, workSignal),
     { signal, onEvent },
