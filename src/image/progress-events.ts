@@ -20,7 +20,7 @@ interface Queued {
  * the transfers that report to it are over. Bounded: of a status that a slow reader has not come to, the steps between
  * the first and the newest are dropped.
  *
- * @param options.limit Events that wait for the reader before steps are dropped. @default 1000
+ * @param options `limit`: events that wait for the reader before steps are dropped. @default 1000
  */
 export function progressEvents({ limit = 1000 }: { readonly limit?: number } = {}): ProgressEvents {
   const queue: Queued[] = [];
