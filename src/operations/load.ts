@@ -11,9 +11,10 @@ import type { ImageProgress } from "../image/progress.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { isIndexType } from "../oci/media-types.js";
-import { parsePlatform } from "../oci/platform.js";
+import { type Platform, parsePlatform } from "../oci/platform.js";
 import type { ClientContext } from "./context.js";
 import { refuseToMoveNames } from "./local.js";
+import { selectManifest, wantedPlatform } from "./selection.js";
 import { TransferProgress } from "./transfer-progress.js";
 
 /** A file or an OCI layout folder by its path, or an archive's bytes. */
@@ -23,6 +24,8 @@ export interface LoadOptions {
   /** Names that are other images already move. @default false */
   readonly force?: boolean | null | undefined;
   readonly progress?: ImageProgress | null | undefined;
+  /** `os/architecture[/variant]`: one image of each index. Default: all that there is, as far as the engine keeps it. */
+  readonly platform?: string | null | undefined;
 }
 
 export interface LoadedImage {
@@ -60,7 +63,8 @@ export async function load(
 ): Promise<LoadResult> {
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
     const { kind } = await context.engine();
-    const offered = await readImages(context, source, progress, signal);
+    const platform = wantedPlatform(options.platform, context.config.platform, null);
+    const offered = await readImages(context, source, platform, progress, signal);
     const images = await intoEngine(context, offered, options.force ?? false, progress, signal);
     return loadResult(kind, images);
   });
@@ -69,11 +73,10 @@ export async function load(
 /** A folder or a tar by its path, or a tar's bytes. */
 export type ImportSource = string | AsyncIterable<Uint8Array>;
 
+/** `platform` is the image's own here. Default: the engine's. */
 export interface ImportOptions extends LoadOptions {
   /** Keep owners instead of uid and gid 0. @default false */
   readonly keepOwner?: boolean | null | undefined;
-  /** `os/architecture[/variant]`. Default: the engine's. */
-  readonly platform?: string | null | undefined;
 }
 
 export interface ImportJson {
@@ -159,15 +162,16 @@ async function* fileBytes(path: string): AsyncGenerator<Uint8Array> {
 async function readImages(
   context: ClientContext,
   source: LoadSource,
+  platform: Platform | null,
   progress: TransferProgress,
   signal: AbortSignal,
 ): Promise<readonly Offered[]> {
   const store = await context.store();
   if (typeof source === "string" && (await isDirectory(source)))
-    return await readLayout(context, source, store, signal);
+    return await readLayout(context, source, store, platform, signal);
   const { readImageArchive } = await import("../content/archive.js");
   const bytes = typeof source === "string" ? fileBytes(source) : source;
-  const archive = readImageArchive(bytes, { into: store, format: "docker", progress, signal });
+  const archive = readImageArchive(bytes, { into: store, format: "docker", platform, progress, signal });
   for await (const _descriptor of archive) {
     // Each is in the store by now; what the archive holds is known at its end.
   }
@@ -191,6 +195,7 @@ async function readLayout(
   context: ClientContext,
   directory: string,
   store: TransferStore,
+  platform: Platform | null,
   signal: AbortSignal,
 ): Promise<readonly Offered[]> {
   const layout = new LayoutStore(directory);
@@ -205,8 +210,12 @@ async function readLayout(
       hint: "to make an image of the folder's files: lading import",
     });
   }
-  for (const { root } of byDigest.values()) {
-    const tree = await walkTree(root, manifestReader(layout, signal));
+  const read = manifestReader(layout, signal);
+  const offered: Offered[] = [];
+  for (const { root: top, names } of byDigest.values()) {
+    const root = platform === null ? top : (await selectManifest(await read(top), platform, read)).image.descriptor;
+    const tree = await walkTree(root, read);
+    offered.push({ root, names });
     await copyBlobs(tree.blobs, {
       source: layout,
       destination: store,
@@ -217,7 +226,7 @@ async function readLayout(
     });
     await copyManifests(tree.manifests, store, signal);
   }
-  return [...byDigest.values()];
+  return offered;
 }
 
 /** The store and Docker's containerd store keep an index whole; the others take their own platform. */

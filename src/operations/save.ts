@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { convertManifests } from "../content/convert.js";
 import { copyBlobs, copyManifests, rootOf } from "../content/copy.js";
 import { LayoutStore } from "../content/layout.js";
+import type { ContentStore } from "../content/store.js";
 import { manifestReader, walkTree } from "../content/walk.js";
 import type { EngineKind } from "../engines/engine.js";
 import { ioError, throwIfAborted } from "../errors.js";
@@ -75,10 +77,12 @@ export async function save(
       const exported = engine.exportImage(local, { into: store, platform, format: "docker", signal, progress });
       for await (const descriptor of exported) if (isManifestType(descriptor.mediaType)) manifests.push(descriptor);
       const top = await read(rootOf(manifests));
-      // A docker-archive has no word for an index.
-      const { image } =
-        as === "docker-archive" ? await selectManifest(top, platform ?? info.platform, read) : { image: top };
-      images.push({ root: image.descriptor, names: local instanceof LocalImage ? [withTag(local)] : [] });
+      // A docker-archive has no word for an index; an OCI layout should have OCI's words: skopeo looks for no others.
+      const root =
+        as === "docker-archive"
+          ? (await selectManifest(top, platform ?? info.platform, read)).image.descriptor
+          : await asOci(store, top.descriptor, signal);
+      images.push({ root, names: local instanceof LocalImage ? [withTag(local)] : [] });
     }
     if (as === "oci-dir") await writeLayout(context, images, String(target), signal);
     else await writeArchive(context, images, target, as, signal);
@@ -98,6 +102,14 @@ export async function save(
 
 function withTag(local: LocalImage): LocalImage {
   return local.tag === null ? new LocalImage(local.name, "latest") : local;
+}
+
+/** The image in OCI's media types; one that has them already keeps its bytes and digest. */
+async function asOci(store: ContentStore, root: Descriptor, signal: AbortSignal): Promise<Descriptor> {
+  const tree = await walkTree(root, manifestReader(store, signal));
+  const manifests = convertManifests(tree.manifests, "oci");
+  await copyManifests(manifests, store, signal);
+  return manifests.at(-1)?.descriptor ?? root;
 }
 
 async function writeLayout(
@@ -140,7 +152,7 @@ async function writeArchive(
           store,
           { compressed: false, signal },
         )
-      : writeOciArchive(images, store, { signal });
+      : writeOciArchive(images, store, { missing: "refuse", signal });
   if (typeof target === "string") await writeFile(target, bytes, signal);
   else for await (const chunk of bytes) await target(chunk);
 }
