@@ -6,7 +6,11 @@ import { writeFileSync } from "node:fs";
 function reasonOf(test) {
   const note = test.result()?.note;
   if (note) return note;
-  return /\(skipped: (.+)\)/.exec(test.fullName)?.[1] ?? `no reason given by "${test.fullName}"`;
+  return (
+    /\(skipped: (.+?)\)(?: >|$)/.exec(test.fullName)?.[1] ??
+    /\((.+?)\)(?: >|$)/.exec(test.fullName)?.[1] ??
+    `no reason given by "${test.fullName}"`
+  );
 }
 
 export default class SummaryReporter {

@@ -112,7 +112,7 @@ export class Images {
 
   /**
    * Deletes a manifest by digest, with every tag that points at it.
-   * @param digest As {@link digest} gives it.
+   * @param digest As {@link Images.digest} gives it.
    * @returns The digest that was deleted.
    */
   rm(remote: RemoteImage, digest: string, options: CallOptions | null = null): Promise<string> {
