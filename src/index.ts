@@ -37,18 +37,11 @@ export type { BlobCounts } from "./operations/blob-counts.js";
 export type { CallOptions } from "./operations/context.js";
 export type { CopyJson, CopyOptions, CopyResult } from "./operations/copy.js";
 export type { DoctorCheck, DoctorJson, DoctorOptions, DoctorResult } from "./operations/doctor.js";
+export type { ImportJson, ImportOptions, ImportResult, ImportSource } from "./operations/import.js";
 export type { InspectJson, InspectOptions, InspectResult } from "./operations/inspect.js";
+export type { LoadedImage } from "./operations/into-engine.js";
 export type { ListJson, ListOptions, ListResult } from "./operations/list.js";
-export type {
-  ImportJson,
-  ImportOptions,
-  ImportResult,
-  ImportSource,
-  LoadJson,
-  LoadOptions,
-  LoadResult,
-  LoadSource,
-} from "./operations/load.js";
+export type { LoadJson, LoadOptions, LoadResult, LoadSource } from "./operations/load.js";
 export type { LocalListJson, LocalListOptions, LocalListResult } from "./operations/local.js";
 export type { LoginOptions, LoginResult, LogoutResult } from "./operations/login.js";
 export type { PullOptions } from "./operations/pull.js";

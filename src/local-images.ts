@@ -2,15 +2,9 @@ import type { EngineAttempt, EngineKind } from "./engines/engine.js";
 import { LocalImage } from "./image/local-image.js";
 import { type Digest, isDigest } from "./oci/digest.js";
 import type { CallOptions, ClientContext } from "./operations/context.js";
+import type { ImportOptions, ImportResult, ImportSource } from "./operations/import.js";
 import type { InspectResult } from "./operations/inspect.js";
-import type {
-  ImportOptions,
-  ImportResult,
-  ImportSource,
-  LoadOptions,
-  LoadResult,
-  LoadSource,
-} from "./operations/load.js";
+import type { LoadOptions, LoadResult, LoadSource } from "./operations/load.js";
 import type { LocalListOptions, LocalListResult } from "./operations/local.js";
 import type { SaveOptions, SaveResult, SaveTarget } from "./operations/save.js";
 
@@ -119,7 +113,7 @@ export class LocalImages {
     options: (ImportOptions & WaitOptions) | null = null,
   ): Promise<ImportResult> {
     return this.#context.run("import", { signal: options?.signal, image: String(name) }, async (signal) => {
-      const { importImage } = await import("./operations/load.js");
+      const { importImage } = await import("./operations/import.js");
       return await importImage(this.#context, source, LocalImage.from(name), options ?? {}, signal);
     });
   }

@@ -14,7 +14,7 @@ import { type BlobCounts, countSent } from "./blob-counts.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { RemoteDetails } from "./remote-details.js";
 import { type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
-import { TransferProgress } from "./transfer-progress.js";
+import { type TransferProgress, withProgress } from "./transfer-progress.js";
 
 export interface CopyOptions extends CallOptions {
   readonly progress?: ImageProgress | null | undefined;
@@ -61,10 +61,7 @@ export async function copy(
 ): Promise<readonly CopyResult[]> {
   const from = await context.repository(source, "source", options);
   const to = await context.repository(destination, "destination", options);
-  const failure = new AbortController();
-  const signal = AbortSignal.any([callerSignal, failure.signal]);
-  const progress = new TransferProgress({ progress: options.progress, onFailure: (error) => failure.abort(error) });
-  try {
+  return await withProgress(options.progress, callerSignal, async (progress, signal, failed) => {
     const pairs: (readonly [RemoteImage, RemoteImage])[] = [];
     if (options.allTags) {
       if (source.tag !== null || source.digest !== null || destination.tag !== null || destination.digest !== null) {
@@ -79,16 +76,10 @@ export async function copy(
       context.transfers.run(() => new Copy(context, from, to, options, progress, signal).run(one, two), signal),
     );
     // The first failure ends the others; the call returns when all of them have let go.
-    for (const one of copies) one.catch((error: unknown) => failure.abort(error));
+    for (const one of copies) one.catch(failed);
     await Promise.allSettled(copies);
-    if (failure.signal.aborted) throw failure.signal.reason;
     return await Promise.all(copies);
-  } catch (error) {
-    failure.abort(error);
-    throw failure.signal.reason;
-  } finally {
-    progress.close();
-  }
+  });
 }
 
 class Copy {

@@ -18,7 +18,7 @@ import type { Repository } from "../registry/repository.js";
 import type { CallOptions, ClientContext } from "./context.js";
 import { type PullOutcome, type PullResult, pullResult, type Selection } from "./pull-result.js";
 import { belongsTo, type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
-import { TransferProgress } from "./transfer-progress.js";
+import { type TransferProgress, withProgress } from "./transfer-progress.js";
 
 export interface PullOptions extends CallOptions {
   readonly progress?: ImageProgress | null | undefined;
@@ -39,22 +39,13 @@ export async function pull(
 ): Promise<PullResult> {
   const started = performance.now();
   const { engine, kind } = await context.engine();
-  const failure = new AbortController();
-  const signal = AbortSignal.any([callerSignal, failure.signal]);
-  const progress = new TransferProgress({ progress: options.progress, onFailure: (error) => failure.abort(error) });
-  try {
+  return await withProgress(options.progress, callerSignal, async (progress, signal) => {
     const repository = await context.repository(remote, "source", options);
     const target = localTarget(context, remote, local);
     progress.pull({ src: remote, dst: target ?? new LocalImage(remote.name, null) });
-    const transfer = new Pull(context, engine, repository, remote, options, progress, signal);
-    const outcome = await transfer.run(target);
-    if (failure.signal.aborted) throw failure.signal.reason;
+    const outcome = await new Pull(context, engine, repository, remote, options, progress, signal).run(target);
     return pullResult(remote, kind, outcome, (performance.now() - started) / 1000);
-  } catch (error) {
-    throw failure.signal.aborted ? failure.signal.reason : error;
-  } finally {
-    progress.close();
-  }
+  });
 }
 
 /** The name that the image gets; null where it can be told only by the digest. */

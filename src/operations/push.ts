@@ -20,7 +20,7 @@ import type { Repository } from "../registry/repository.js";
 import type { CallOptions, ClientContext } from "./context.js";
 import { type PushOutcome, type PushResult, pushResult } from "./push-result.js";
 import { indexPlatforms, type PlatformOption, wantedPlatform } from "./selection.js";
-import { TransferProgress } from "./transfer-progress.js";
+import { type TransferProgress, withProgress } from "./transfer-progress.js";
 
 export interface PushOptions extends CallOptions {
   readonly progress?: ImageProgress | null | undefined;
@@ -45,33 +45,14 @@ export async function push(
   const started = performance.now();
   const tags = targetTags(remote, options.tags);
   const { engine, kind } = await context.engine();
-  const failure = new AbortController();
-  const signal = AbortSignal.any([callerSignal, failure.signal]);
-  const progress = new TransferProgress({
-    progress: options.progress,
-    onFailure: (error) => failure.abort(error),
-  });
-  try {
-    const transfer = new Push(context, engine, await context.repository(remote, "destination", options), {
-      local,
-      remote,
-      tags,
-      options,
-      progress,
-      signal,
-    });
-    progress.push({
-      src: local instanceof LocalImage ? local : new LocalImage(local.replace(":", "-"), null),
-      dst: remote,
-    });
-    const outcome = await transfer.run();
-    if (failure.signal.aborted) throw failure.signal.reason;
+  return await withProgress(options.progress, callerSignal, async (progress, signal) => {
+    const repository = await context.repository(remote, "destination", options);
+    const src = local instanceof LocalImage ? local : new LocalImage(local.replace(":", "-"), null);
+    progress.push({ src, dst: remote });
+    const request = { local, remote, tags, options, progress, signal };
+    const outcome = await new Push(context, engine, repository, request).run();
     return pushResult({ local, remote, tags, kind, ...outcome, seconds: (performance.now() - started) / 1000 });
-  } catch (error) {
-    throw failure.signal.aborted ? failure.signal.reason : error;
-  } finally {
-    progress.close();
-  }
+  });
 }
 
 function targetTags(remote: RemoteImage, more: readonly string[] | null | undefined): readonly string[] {

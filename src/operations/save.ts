@@ -16,7 +16,7 @@ import { isManifestType } from "../oci/media-types.js";
 import type { ClientContext } from "./context.js";
 import { notLocal } from "./push.js";
 import { selectManifest, wantedPlatform } from "./selection.js";
-import { TransferProgress } from "./transfer-progress.js";
+import { withProgress } from "./transfer-progress.js";
 
 export type SaveFormat = "docker-archive" | "oci-archive" | "oci-dir";
 
@@ -56,11 +56,8 @@ export async function save(
   options: SaveOptions,
   callerSignal: AbortSignal,
 ): Promise<SaveResult> {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([callerSignal, failure.signal]);
-  const progress = new TransferProgress({ progress: options.progress, onFailure: (error) => failure.abort(error) });
   const as = options.as ?? "docker-archive";
-  try {
+  return await withProgress(options.progress, callerSignal, async (progress, signal) => {
     const { kind, engine } = await context.engine();
     const store = await context.store();
     const info = await engine.info(signal);
@@ -93,11 +90,7 @@ export async function save(
       as,
     };
     return { ...json, toJSON: () => json };
-  } catch (error) {
-    throw failure.signal.aborted ? failure.signal.reason : error;
-  } finally {
-    progress.close();
-  }
+  });
 }
 
 function withTag(local: LocalImage): LocalImage {

@@ -209,6 +209,26 @@ export class TransferProgress implements LayerProgress {
   }
 }
 
+/** Runs a transfer that reports to the user's callbacks; one that fails ends it, and its error is the transfer's. */
+export async function withProgress<T>(
+  progress: ImageProgress | null | undefined,
+  callerSignal: AbortSignal,
+  work: (progress: TransferProgress, signal: AbortSignal, fail: (error: unknown) => void) => Promise<T>,
+): Promise<T> {
+  const failure = new AbortController();
+  const fail = (error: unknown) => failure.abort(error);
+  const tracker = new TransferProgress({ progress, onFailure: fail });
+  try {
+    const result = await work(tracker, AbortSignal.any([callerSignal, failure.signal]), fail);
+    if (failure.signal.aborted) throw failure.signal.reason;
+    return result;
+  } catch (error) {
+    throw failure.signal.aborted ? failure.signal.reason : error;
+  } finally {
+    tracker.close();
+  }
+}
+
 /** A progress object that wants to know when transfers begin and end, as `progressEvents()` gives. */
 function isAttachable(progress: unknown): progress is { attach(): () => void } {
   return (
