@@ -1,7 +1,7 @@
 import { abortError, LadingError } from "../errors.js";
 import type { WireHandler } from "../oci/wire.js";
 import { AbortListeners } from "./abort-listeners.js";
-import type { Call, Send } from "./call.js";
+import type { Send } from "./call.js";
 
 /**
  * Dispatch to a registry of this process: no port, no socket, the same requests.

@@ -78,7 +78,7 @@ describe("the main job, with nothing set up", () => {
     const dry = await json("rm", "rm", "--dry-run", "image:app:1");
     expect(dry).toMatchObject({ dryRun: true, removals: [{ digest, removes: "tag", removed: false }] });
     const removed = await lading("rm", "image:app:1");
-    expect(removed).toMatchObject({ code: 0, stdout: `image://local/alice/app:1@${digest}\n` });
+    expect(removed).toMatchObject({ code: 0, stdout: `app:1@${digest}\n` });
     expect((await lading("tags", "image:app")).stdout.split("\n").sort()).toEqual(["", "2", "latest"]);
     expect(await json("rm", "rm", "--all-tags", "--yes", "image:app")).toMatchObject({ dryRun: false });
     expect((await lading("tags", "image:app", "--json")).stdout).not.toContain("latest");

@@ -1,7 +1,7 @@
 import type { Client } from "../../client.js";
 import { LadingError } from "../../errors.js";
 import type { RemoteImage } from "../../image/remote-image.js";
-import type { RemovalJson } from "../../operations/removal-plan.js";
+import type { Removal, RemovalJson } from "../../operations/removal-plan.js";
 import type { Implementation } from "../command.js";
 import type { CommandContext } from "../command-context.js";
 import { asLadingError } from "../exit-code.js";
@@ -43,7 +43,7 @@ export const remove: Implementation<[references: readonly string[]], Options> = 
   const result = dryRun ? await client.images.planRemoval(images, choice) : await client.images.remove(images, choice);
   const json = result.toJSON();
   if (!asks) for (const removal of json.removals) show(context, removal);
-  const shown = json.removals.filter(({ removed, error }) => (dryRun ? error === null : removed));
+  const shown = result.removals.filter(({ removed, error }) => (dryRun ? error === null : removed));
   return {
     json,
     lines: shown.map((removal) => safeText(lineOf(removal))),
@@ -72,8 +72,8 @@ function readName(client: Client, text: string, allTags: boolean): Name {
 }
 
 /** `name[:tag]@digest`. */
-function lineOf({ image, digest }: RemovalJson): string {
-  return image.includes("@") || digest === null ? image : `${image}@${digest}`;
+function lineOf({ image: { name, tag }, digest }: Removal): string {
+  return `${name}${tag === null ? "" : `:${tag}`}@${digest}`;
 }
 
 /** What goes beside the name itself, on stderr. */
