@@ -241,7 +241,7 @@ describe("remote positions", () => {
     ]) {
       const outcome = await lading(`${argv} --json`);
       expect(outcome).toMatchObject({ code: 64, error: { code: "bad-reference" } });
-      const shown = `${outcome.error?.["message"]} ${outcome.error?.["hint"]}`;
+      const shown = `${outcome.error?.message} ${outcome.error?.hint}`;
       expect(shown).toContain(`image:${name}`);
       expect(shown).toContain(`docker.io/${name.includes("/") ? "" : "library/"}${name}`);
     }

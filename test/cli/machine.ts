@@ -36,7 +36,7 @@ export class Machine {
   }
 
   get env(): Record<string, string> {
-    return { HOME: this.home, PATH: process.env["PATH"] ?? "", LADING_ENGINE: "store", LADING_OWNER: "alice" };
+    return { HOME: this.home, PATH: process.env.PATH ?? "", LADING_ENGINE: "store", LADING_OWNER: "alice" };
   }
 
   /** Runs the built command line as a child process with pipes. */

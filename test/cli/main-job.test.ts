@@ -60,7 +60,7 @@ describe("the main job, with nothing set up", () => {
 
     const raw = await lading("inspect", "image:app:1", "--raw");
     const inspected = await json("inspect", "inspect", "image:app:1");
-    expect(inspected["manifest"]).toEqual(JSON.parse(raw.stdout));
+    expect(inspected.manifest).toEqual(JSON.parse(raw.stdout));
     for (const verb of ["tags", "info", "digest"]) {
       await json(verb, verb, verb === "tags" ? "image:app" : "image:app:1", ...(verb === "tags" ? ["-l"] : []));
     }
@@ -112,7 +112,7 @@ describe("the main job, with nothing set up", () => {
     const first = await json("import", "import", folder, "base:1");
     const second = await lading("import", folder, "base:2");
     expect(second).toMatchObject({ code: 0, stdout: "base:2\n" });
-    expect(await json("images", "images", "base:2")).toMatchObject({ images: [{ digest: first["digest"] }] });
+    expect(await json("images", "images", "base:2")).toMatchObject({ images: [{ digest: first.digest }] });
   });
 });
 
