@@ -4,7 +4,7 @@ import { RemoteImage } from "./image/remote-image.js";
 import type { Tag } from "./image/tag.js";
 import { type Digest, isDigest, parseDigest } from "./oci/digest.js";
 import type { CallOptions, ClientContext } from "./operations/context.js";
-import type { CopyOptions, CopyResult } from "./operations/copy.js";
+import type { CopyAllResult, CopyOptions, CopyResult } from "./operations/copy.js";
 import type { InspectOptions, InspectResult } from "./operations/inspect.js";
 import type { ListOptions, ListResult } from "./operations/list.js";
 import type { PullOptions } from "./operations/pull.js";
@@ -86,15 +86,28 @@ export class Images {
     });
   }
 
-  /** Copies from registry to registry; with `allTags`, every tag. One result per image. */
+  /** Copies from registry to registry; with `allTags`, every tag of a repository. */
+  copy(
+    source: RemoteImage,
+    destination: RemoteImage,
+    options: CopyOptions & { readonly allTags: true },
+  ): Promise<CopyAllResult>;
+  copy(
+    source: RemoteImage,
+    destination: RemoteImage,
+    options?: (CopyOptions & { readonly allTags?: false | null | undefined }) | null,
+  ): Promise<CopyResult>;
   copy(
     source: RemoteImage,
     destination: RemoteImage,
     options: CopyOptions | null = null,
-  ): Promise<readonly CopyResult[]> {
+  ): Promise<CopyResult | CopyAllResult> {
     return this.#run("copy", options, String(source), async (signal) => {
-      const { copy } = await import("./operations/copy.js");
-      return await copy(this.#context, RemoteImage.from(source), RemoteImage.from(destination), options ?? {}, signal);
+      const { copy, copyAll } = await import("./operations/copy.js");
+      const [from, to] = [RemoteImage.from(source), RemoteImage.from(destination)];
+      return options?.allTags
+        ? await copyAll(this.#context, from, to, options, signal)
+        : await copy(this.#context, from, to, options ?? {}, signal);
     });
   }
 

@@ -35,7 +35,7 @@ export type { Digest } from "./oci/digest.js";
 export type { Platform } from "./oci/platform.js";
 export type { BlobCounts } from "./operations/blob-counts.js";
 export type { CallOptions } from "./operations/context.js";
-export type { CopyJson, CopyOptions, CopyResult } from "./operations/copy.js";
+export type { CopyAllResult, CopyJson, CopyOptions, CopyResult } from "./operations/copy.js";
 export type { DoctorCheck, DoctorJson, DoctorOptions, DoctorResult } from "./operations/doctor.js";
 export type { ImportJson, ImportOptions, ImportResult, ImportSource } from "./operations/import.js";
 export type { InspectJson, InspectOptions, InspectResult } from "./operations/inspect.js";

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { isLadingError, LadingError, type Side, throwIfAborted } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
@@ -65,6 +66,8 @@ export async function copyBlobs(
 ): Promise<{ readonly results: ReadonlyMap<Digest, PutResult>; readonly manifests: readonly Descriptor[] }> {
   const failure = new AbortController();
   const signal = AbortSignal.any([options.signal, failure.signal]);
+  // One listener for each blob under way, however many layers there are: no leak that node should warn of.
+  setMaxListeners(0, signal);
   const results = new Map<Digest, PutResult>();
   const seen = new Set<Digest>();
   const manifests: Descriptor[] = [];

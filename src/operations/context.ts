@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Config } from "../config/config.js";
 import { nameContext } from "../config/config.js";
 import type { FetchCredentials } from "../config/credentials.js";
@@ -89,7 +90,9 @@ export class ClientContext {
     if (this.#closing.signal.aborted) {
       return Promise.reject(new LadingError("closed", "the client is closed", { operation, image }));
     }
-    const joined = signal ? AbortSignal.any([this.#closing.signal, signal]) : this.#closing.signal;
+    const joined = AbortSignal.any(signal ? [this.#closing.signal, signal] : [this.#closing.signal]);
+    // Each transfer, blob and request under way listens to it, and stops when it is done.
+    setMaxListeners(0, joined);
     const work = (async () => {
       try {
         throwIfAborted(joined);

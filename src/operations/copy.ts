@@ -51,6 +51,12 @@ export interface CopyResult extends CopyFields {
   toJSON(): CopyJson;
 }
 
+/** Every tag of a repository, copied. */
+export interface CopyAllResult {
+  readonly copies: readonly CopyResult[];
+  toJSON(): readonly CopyJson[];
+}
+
 /** From one repository to another, through memory alone: blobs stream, what is there is skipped or mounted. */
 export async function copy(
   context: ClientContext,
@@ -58,28 +64,44 @@ export async function copy(
   destination: RemoteImage,
   options: CopyOptions,
   callerSignal: AbortSignal,
-): Promise<readonly CopyResult[]> {
+): Promise<CopyResult> {
   const from = await context.repository(source, "source", options);
   const to = await context.repository(destination, "destination", options);
-  return await withProgress(options.progress, callerSignal, async (progress, signal, failed) => {
-    const pairs: (readonly [RemoteImage, RemoteImage])[] = [];
-    if (options.allTags) {
-      if (source.tag !== null || source.digest !== null || destination.tag !== null || destination.digest !== null) {
-        throw new LadingError("usage", "with --all-tags neither side names a tag or digest");
-      }
-      for await (const page of from.tags({ signal })) {
-        for (const tag of page) pairs.push([source.withTag(tag), destination.withTag(tag)]);
-      }
-    } else pairs.push([source, destination]);
+  return await withProgress(options.progress, callerSignal, async (progress, signal) => {
     progress.push({ src: new LocalImage(wirePath(source), null), dst: destination });
-    const copies = pairs.map(([one, two]) =>
-      context.transfers.run(() => new Copy(context, from, to, options, progress, signal).run(one, two), signal),
-    );
-    // The first failure ends the others; the call returns when all of them have let go.
-    for (const one of copies) one.catch(failed);
-    await Promise.allSettled(copies);
-    return await Promise.all(copies);
+    return await new Copy(context, from, to, options, progress, signal).run(source, destination);
   });
+}
+
+/** Every tag of a repository, several at a time. @throws LadingError `usage` where a side names a tag or digest */
+export async function copyAll(
+  context: ClientContext,
+  source: RemoteImage,
+  destination: RemoteImage,
+  options: CopyOptions,
+  callerSignal: AbortSignal,
+): Promise<CopyAllResult> {
+  if (source.tag !== null || source.digest !== null || destination.tag !== null || destination.digest !== null) {
+    throw new LadingError("usage", "with --all-tags neither side names a tag or digest");
+  }
+  const from = await context.repository(source, "source", options);
+  const to = await context.repository(destination, "destination", options);
+  const copies = await withProgress(options.progress, callerSignal, async (progress, signal, failed) => {
+    progress.push({ src: new LocalImage(wirePath(source), null), dst: destination });
+    const running: Promise<CopyResult>[] = [];
+    for await (const page of from.tags({ signal })) {
+      for (const tag of page) {
+        const one = new Copy(context, from, to, options, progress, signal);
+        running.push(context.transfers.run(() => one.run(source.withTag(tag), destination.withTag(tag)), signal));
+      }
+    }
+    // The first failure ends the others; the call returns when all of them have let go.
+    for (const one of running) one.catch(failed);
+    await Promise.allSettled(running);
+    return await Promise.all(running);
+  });
+  const json = copies.map((one) => one.toJSON());
+  return { copies, toJSON: () => json };
 }
 
 class Copy {

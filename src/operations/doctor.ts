@@ -1,6 +1,6 @@
 import { access, constants, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { credentialSources } from "../config/credentials.js";
+import { type CredentialSource, credentialSources } from "../config/credentials.js";
 import type { EngineAttempt, EngineKind } from "../engines/engine.js";
 import { type ErrorCode, isLadingError } from "../errors.js";
 import { authorityOf } from "../image/reference.js";
@@ -143,12 +143,18 @@ async function checkRegistry(
     const sources = await credentialSources(client.authority, context.env);
     checks.push(
       sources.length > 0
-        ? ok("credentials", `for ${client.authority}: ${sources.join(", ")}`)
+        ? ok("credentials", `for ${client.authority}: ${sources.map(describeSource).join(", ")}`)
         : ok("credentials", `none for ${client.authority}: requests are anonymous`),
     );
   } catch (error) {
     checks.push(failed("registry", error));
   }
+}
+
+/** Where a credential would come from; never what it is. */
+function describeSource({ origin, helper, isInstalled }: CredentialSource): string {
+  if (helper === null) return origin;
+  return `${origin} (helper ${helper}${isInstalled ? "" : ", which is not installed"})`;
 }
 
 async function checkStore(context: ClientContext, checks: DoctorCheck[]): Promise<void> {

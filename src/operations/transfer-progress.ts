@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { LadingError } from "../errors.js";
 import type {
   FinalStatus,
@@ -219,7 +220,9 @@ export async function withProgress<T>(
   const fail = (error: unknown) => failure.abort(error);
   const tracker = new TransferProgress({ progress, onFailure: fail });
   try {
-    const result = await work(tracker, AbortSignal.any([callerSignal, failure.signal]), fail);
+    const signal = AbortSignal.any([callerSignal, failure.signal]);
+    setMaxListeners(0, signal);
+    const result = await work(tracker, signal, fail);
     if (failure.signal.aborted) throw failure.signal.reason;
     return result;
   } catch (error) {

@@ -129,6 +129,25 @@ describe("progress", () => {
   });
 });
 
+describe("many layers", () => {
+  it("60 at once make no warning of node's, in either direction", async () => {
+    const warnings: string[] = [];
+    const onWarning = (warning: Error) => void warnings.push(warning.message);
+    process.on("warning", onWarning);
+    later.push(async () => void process.off("warning", onWarning));
+    const { local } = await localImage("app:1", { layers: 60, layerSize: 2000 });
+    const registry = await scripted();
+    const remote = await bench.client.images.push(local, at(registry, "alice/app"), {
+      signal: new AbortController().signal,
+    });
+    const other = await bench.open({ storePath: join(bench.directory, "other") });
+    await other.images.pull(remote);
+    // Warnings are emitted in a later turn.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(warnings).toEqual([]);
+  });
+});
+
 describe("cancelling", () => {
   it("a TimeoutError is `timeout`, and its reason the cause", async () => {
     const registry = await scripted(on("POST", /uploads/, () => undefined));

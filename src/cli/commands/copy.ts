@@ -20,16 +20,17 @@ export const copy: Implementation<[source: string, destination: string], Options
   // The destination first: what is wrong there needs no word about the source.
   const destination = remoteArgument(client, destinationText, { tagOption });
   const source = remoteArgument(client, sourceText, { tagOption, hub: context.reporter });
-  const results = await withHubHint(sourceText, () =>
-    client.images.copy(source, destination, {
-      allTags,
-      referrers: options.referrers === true,
-      format: options.format ?? null,
-      progress: context.reporter.progress,
-      signal: context.signal,
-    }),
+  const choice = {
+    referrers: options.referrers === true,
+    format: options.format ?? null,
+    progress: context.reporter.progress,
+    signal: context.signal,
+  };
+  const result = await withHubHint(sourceText, () =>
+    allTags
+      ? client.images.copy(source, destination, { ...choice, allTags })
+      : client.images.copy(source, destination, choice),
   );
-  const all = results.map((result) => result.toJSON());
-  // One image is one object; with --all-tags it is a list, also of one.
-  return { json: allTags ? all : all[0], lines: all.map(({ reference }) => safeText(reference)) };
+  const all = "copies" in result ? result.copies : [result];
+  return { json: result.toJSON(), lines: all.map(({ reference }) => safeText(reference)) };
 };
