@@ -1,4 +1,5 @@
 import type { ImageFormat } from "../../engines/engine.js";
+import type { CopyAllResult, CopyResult } from "../../operations/copy.js";
 import type { Implementation } from "../command.js";
 import { remoteArgument, withHubHint } from "../remote-argument.js";
 import { safeText } from "../safe-text.js";
@@ -26,7 +27,7 @@ export const copy: Implementation<[source: string, destination: string], Options
     progress: context.reporter.progress,
     signal: context.signal,
   };
-  const result = await withHubHint(sourceText, () =>
+  const result = await withHubHint<CopyResult | CopyAllResult>(sourceText, () =>
     allTags
       ? client.images.copy(source, destination, { ...choice, allTags })
       : client.images.copy(source, destination, choice),
