@@ -5,6 +5,7 @@ import { fakeClient, resultOf } from "../../test/support/fake-client.js";
 import { type RecordedIo, RecordedStream, recordedIo } from "../../test/support/recorded-io.js";
 import { temporaryFolder } from "../../test/support/temporary-folder.js";
 import { abortError, LadingError } from "../errors.js";
+import { RemoteImage } from "../image/remote-image.js";
 import { version } from "../version.js";
 import { Interruption } from "./io.js";
 import { run } from "./run.js";
@@ -345,6 +346,21 @@ describe("several names", () => {
       ...row,
     })),
   });
+  /** As the SDK gives it: values beside the JSON. */
+  const removalResult = (json: ReturnType<typeof removals>) => ({
+    ...json,
+    removals: json.removals.map((row) => ({
+      ...row,
+      image: new RemoteImage({
+        name: String((row as { image?: unknown }).image).replace(/^.*\/|:1$/g, ""),
+        tag: "1",
+        owner: "alice",
+        clusterName: "local",
+        registry: "localhost:5050",
+      }),
+    })),
+    toJSON: () => json,
+  });
   const missing = new LadingError("not-found", "missing").toJSON();
   const denied = new LadingError("denied", "no").toJSON();
 
@@ -354,9 +370,9 @@ describe("several names", () => {
       { image: "image://local/alice/b:1", digest: null, removed: false, error: missing },
       { image: "image://local/alice/c:1", removed: false, error: denied },
     );
-    const images = { remove: async () => resultOf(result), planRemoval: async () => resultOf(result) };
+    const images = { remove: async () => removalResult(result), planRemoval: async () => removalResult(result) };
     const plain = await lading("rm image:a:1 image:b:1 image:c:1", { images });
-    expect(plain).toMatchObject({ code: 72, stdout: `image://local/alice/a:1@${digest}\n` });
+    expect(plain).toMatchObject({ code: 72, stdout: `a:1@${digest}\n` });
     const json = await lading("rm image:a:1 image:b:1 image:c:1 --json", { images });
     expect(json).toMatchObject({
       code: 72,
@@ -375,7 +391,7 @@ describe("several names", () => {
     const tried: string[] = [];
     const remove = async (given: readonly unknown[]) => {
       tried.push(...given.map(String));
-      return resultOf(rows);
+      return removalResult(rows);
     };
     expect((await lading("rm image:a:1 bare image:b:1", { images: { remove } })).code).toBe(64);
     expect((await lading("rm image:a:1 image:b:1 bare", { images: { remove } })).code).toBe(72);
@@ -399,11 +415,11 @@ describe("several names", () => {
     const images = {
       planRemoval: async () => {
         calls.push("plan");
-        return resultOf({ ...result, dryRun: true });
+        return removalResult({ ...result, dryRun: true });
       },
       remove: async () => {
         calls.push("remove");
-        return resultOf(removals({ image: "image://local/alice/a:1" }));
+        return removalResult(removals({ image: "image://local/alice/a:1" }));
       },
     };
     expect(await lading("rm --dry-run image:a:1", { images })).toMatchObject({ code: 0 });

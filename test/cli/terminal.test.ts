@@ -102,7 +102,7 @@ describe.skipIf(!hasTmux)("on a terminal (needs tmux)", () => {
     await agreed.keys("y", "Enter");
     const screen = await agreed.until((text) => text.includes("exit="), "the end");
     expect(screen).toContain("exit=0");
-    expect(screen).toMatch(/^image:\/\/local\/alice\/app:1@sha256:/m);
+    expect(screen).toMatch(/^app:1@sha256:/m);
   });
 
   it("takes Ctrl-C for an answer too", async () => {

@@ -135,13 +135,16 @@ export function describeClient(name: string, abilities: Abilities, open: () => P
       }
     });
 
-    test.runIf(abilities.sha512)("moves content by sha512", async () => {
-      const repository = fresh();
-      const bytes = randomBytesOf("sha512", 5000);
-      const descriptor = { ...describeBytes(bytes), digest: digestOf(bytes, "sha512") };
-      await repository.put(descriptor, sourceOf(bytes));
-      expect(Buffer.from(await readAll(repository.get(descriptor), 5000))).toEqual(Buffer.from(bytes));
-    });
+    // Not a skip but no promise: distribution 2.8 keeps what it is given as sha512 under its sha256 alone.
+    if (abilities.sha512) {
+      test("moves content by sha512", async () => {
+        const repository = fresh();
+        const bytes = randomBytesOf("sha512", 5000);
+        const descriptor = { ...describeBytes(bytes), digest: digestOf(bytes, "sha512") };
+        await repository.put(descriptor, sourceOf(bytes));
+        expect(Buffer.from(await readAll(repository.get(descriptor), 5000))).toEqual(Buffer.from(bytes));
+      });
+    }
 
     test("what is not there is null, false or not-found", async () => {
       const [repository, descriptor] = [fresh(), describeBytes(randomBytesOf("missing", 10))];
