@@ -47,7 +47,7 @@ type Search = DetectOptions & { readonly uid: number };
 export async function detectEngine(options: DetectOptions): Promise<DetectedEngine> {
   const search: Search = { ...options, uid: options.uid ?? process.getuid?.() ?? 0 };
   const tried: EngineAttempt[] = [];
-  if (options.engine === "store") return await useStore(options, "--engine store", tried);
+  if (options.engine === "store") return await useStore(options, "engine = store is set", tried);
 
   const wanted = strategies(search).filter(({ kind }) => options.engine === "auto" || options.engine === kind);
   // Sockets of one kind are alternatives of each other: the first that answers is taken, a dead one is remembered.

@@ -35,6 +35,11 @@ export class Machine {
     return new Machine(await mkdtemp(join(tmpdir(), "lading-cli-")));
   }
 
+  /** Where this machine's own images are. */
+  get store(): string {
+    return join(this.home, ".local", "share", "lading", "store");
+  }
+
   get env(): Record<string, string> {
     return { HOME: this.home, PATH: process.env.PATH ?? "", LADING_ENGINE: "store", LADING_OWNER: "alice" };
   }
@@ -64,7 +69,7 @@ export class Machine {
 
   /** Puts an image of random bytes into Lading's own store. */
   async putImage(name: string, options: RandomImageOptions = {}): Promise<Digest> {
-    const store = new LayoutStore(join(this.home, ".local", "share", "lading", "store"), { durability: "fast" });
+    const store = new LayoutStore(this.store, { durability: "fast" });
     const image = await randomImage(store, options);
     await store.tag(image.root, name);
     return image.root.digest;
