@@ -1,10 +1,11 @@
 // `npm run test:long`: what takes longer than a suite may. Kills the client at random moments of pushes and pulls and lets it
 // finish; moves a large image and watches the memory. By hand with the defaults, in CI with small numbers and the same bounds:
 //   node scripts/test-long.mjs --kills 10 --gigabytes 1 --seed 7
+// With `--docker` the large image is built into the engine of DOCKER_HOST and moves from there and back.
 import { spawn } from "node:child_process";
 import { createCipheriv, createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     kills: { type: "string", default: "200" },
     gigabytes: { type: "string", default: "10" },
     seed: { type: "string", default: String(Date.now() % 100_000) },
+    docker: { type: "boolean", default: false },
   },
 });
 const [kills, gigabytes, seed] = [Number(values.kills), Number(values.gigabytes), values.seed];
@@ -57,8 +59,7 @@ async function run(env, args, { killAfter } = {}) {
   child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
   const watch = setInterval(async () => {
-    const status = await readFile(`/proc/${child.pid}/status`, "utf8").catch(() => "");
-    peak = Math.max(peak, Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024);
+    peak = Math.max(peak, await peakOf(child.pid));
   }, 100);
   const timer = killAfter === undefined ? null : setTimeout(() => child.kill("SIGKILL"), killAfter);
   const [status, signal] = await new Promise((resolve) => child.on("close", (...end) => resolve(end)));
@@ -69,7 +70,13 @@ async function run(env, args, { killAfter } = {}) {
   return { killed, stdout: stdout.trimEnd(), peak, ms: performance.now() - started };
 }
 
-/** A registry of its own for the length of a call. */
+/** The most memory that a running process has had, in bytes. */
+async function peakOf(pid) {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** A registry of its own for the length of a call, which is given the registry's process too. */
 async function withRegistry(folder, use) {
   const env = { ...process.env, LADING_STORE: join(folder, "store"), LADING_CONFIG: join(folder, "config.toml") };
   env.LADING_ENGINE = "store";
@@ -86,7 +93,7 @@ async function withRegistry(folder, use) {
     });
     const config = ['cluster = "long"', 'owner = "tester"', "[clusters.long]", `registryUrl = "${url}"`, ""];
     await writeFile(env.LADING_CONFIG, config.join("\n"));
-    return await use(env);
+    return await use(env, child.pid);
   } finally {
     child.kill("SIGTERM");
     await ended;
@@ -138,31 +145,75 @@ async function killing(folder) {
   );
 }
 
-/** Moves a large image out and back, within the bound of memory. */
+/** Runs `docker` against the engine of DOCKER_HOST; resolves with what it printed. */
+async function docker(...args) {
+  const child = spawn("docker", args, { stdio: ["ignore", "pipe", "inherit"] });
+  let stdout = "";
+  child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
+  const [status] = await new Promise((resolve) => child.on("close", (...end) => resolve(end)));
+  if (status !== 0) throw new Error(`docker ${args.join(" ")} ended with ${status}`);
+  return stdout.trim();
+}
+
+function within(verb, { peak, ms }) {
+  const time = ms === undefined ? "" : `${(ms / 1000).toFixed(1)} s, `;
+  say(`${verb} of ${gigabytes} GB: ${time}peak ${Math.round(peak / 1048576)} MiB`);
+  check(peak <= memoryBound, `${verb} needs at most ${memoryBound / 1048576} MiB`);
+}
+
+/** Moves a large image out of Lading's store and back, within the bound of memory. */
 async function large(folder) {
   const archive = await makeArchive(folder, "large:1", 4, Math.ceil((gigabytes * 1e9) / 4));
-  await withRegistry(folder, async (env) => {
-    const load = await run(env, ["load", archive]);
+  await withRegistry(folder, async (env, server) => {
+    within("load", await run(env, ["load", archive]));
     await rm(archive);
     const push = await run(env, ["push", "large:1"]);
+    within("push", push);
     const other = { ...env, LADING_STORE: join(folder, "other") };
-    const pull = await run(other, ["pull", "image:large:1"]);
+    within("pull", await run(other, ["pull", "image:large:1"]));
+    within("serve", { peak: await peakOf(server) });
     const { images } = JSON.parse((await run(other, ["images", "--json"])).stdout);
     check(
       images.some(({ id }) => id === digestIn(push.stdout)),
       "the large image came back with its digest",
     );
-    for (const [verb, { peak, ms }] of Object.entries({ load, push, pull })) {
-      say(`${verb} of ${gigabytes} GB: ${(ms / 1000).toFixed(1)} s, peak ${Math.round(peak / 1048576)} MiB`);
-      check(peak <= memoryBound, `${verb} needs at most ${memoryBound / 1048576} MiB`);
-    }
+  });
+}
+
+/** The same with an image that Docker built: pushed, removed from Docker, pulled back with the same ID. */
+async function largeFromDocker(folder) {
+  const context = join(folder, "context");
+  await mkdir(context);
+  const lines = ["FROM scratch"];
+  for (let index = 0; index < 4; index += 1) {
+    const bytes = Math.ceil((gigabytes * 1e9) / 4);
+    await pipeline(randomStream(`docker/${index}`, bytes), createWriteStream(join(context, `${index}.bin`)));
+    lines.push(`ADD ${index}.bin /data/${index}.bin`);
+  }
+  await writeFile(join(context, "Dockerfile"), `${lines.join("\n")}\n`);
+  process.env.DOCKER_BUILDKIT = "0";
+  await docker("build", "-q", "-t", "large:1", context);
+  await rm(context, { recursive: true });
+  const id = () => docker("image", "inspect", "-f", "{{.Id}}", "large:1");
+  const before = await id();
+  await withRegistry(folder, async (own, server) => {
+    const env = { ...own, LADING_ENGINE: "docker", DOCKER_HOST: process.env.DOCKER_HOST };
+    within("push out of Docker", await run(env, ["push", "large:1"]));
+    await docker("rmi", "-f", "large:1");
+    // Not what the push left, but what the registry has.
+    await rm(env.LADING_STORE, { recursive: true });
+    within("pull into Docker", await run(env, ["pull", "image:large:1"]));
+    within("serve", { peak: await peakOf(server) });
+    check((await id()) === before, "Docker has the image under the ID that it had before");
+    await docker("rmi", "-f", "large:1");
   });
 }
 
 prepare();
 const { writeImage } = await import("./quickstart-image.mjs");
 say(`seed ${seed}`);
-for (const test of [killing, large]) {
+for (const test of [killing, values.docker ? largeFromDocker : large]) {
+  if (test === killing && kills === 0) continue;
   const folder = await mkdtemp(join(tmpdir(), "lading-long-"));
   try {
     await test(folder);
