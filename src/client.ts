@@ -1,9 +1,9 @@
 import { type Config, type LoadConfigOptions, loadConfig } from "./config/config.js";
-import type { FetchCredentials } from "./config/credentials.js";
 import { abortError } from "./errors.js";
 import type { Parser } from "./image/parser.js";
 import { Images } from "./images.js";
 import { LocalImages } from "./local-images.js";
+import type { FetchCredentials } from "./oci/credential.js";
 import { ClientContext } from "./operations/context.js";
 import type { DoctorOptions, DoctorResult } from "./operations/doctor.js";
 import type { LoginOptions, LoginResult, LogoutResult } from "./operations/login.js";

@@ -1,6 +1,5 @@
 export { type Client, type OpenClientOptions, openClient } from "./client.js";
 export type { ClusterConfig, Concurrency, Config, RegistryValue } from "./config/config.js";
-export type { Credential, CredentialRequest, FetchCredentials } from "./config/credentials.js";
 export type { ImageFormat } from "./content/layer-cache.js";
 export type { EngineAttempt, EngineImage, EngineKind } from "./engines/engine.js";
 export {
@@ -31,6 +30,7 @@ export { type NeuroImageOptions, RemoteImage } from "./image/remote-image.js";
 export { Tag, type TagOption } from "./image/tag.js";
 export type { Images } from "./images.js";
 export type { EngineChoice, LocalImages } from "./local-images.js";
+export type { Credential, CredentialRequest, FetchCredentials } from "./oci/credential.js";
 export type { Digest } from "./oci/digest.js";
 export type { Platform } from "./oci/platform.js";
 export type { BlobCounts } from "./operations/blob-counts.js";

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { LadingError } from "../errors.js";
 import { canonicalAuthority, dockerHub } from "../image/reference.js";
+import type { Credential } from "../oci/credential.js";
 import { credentialOf } from "./credential-helper.js";
-import type { Credential } from "./credentials.js";
 import { configHome, type Environment, homeDirectory, type System, thisSystem, variable } from "./folders.js";
 import { readSmallFile } from "./update-file.js";
 

@@ -2,8 +2,8 @@ import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
 import { abortError, LadingError, throwIfAborted } from "../errors.js";
+import type { Credential } from "../oci/credential.js";
 import { limits } from "../oci/limits.js";
-import type { Credential } from "./credentials.js";
 import { type Environment, type System, thisSystem, variable } from "./folders.js";
 
 /** How long a helper may take, in ms: some of them ask a person. */

@@ -1,5 +1,6 @@
 import { LadingError } from "../errors.js";
 import { isAuthority } from "../image/reference.js";
+import type { Credential } from "../oci/credential.js";
 import {
   type AuthFile,
   dockerConfigPath,
@@ -10,7 +11,6 @@ import {
   splitKey,
 } from "./auth-file.js";
 import { eraseWithHelper, type HelperContext, storeWithHelper } from "./credential-helper.js";
-import type { Credential } from "./credentials.js";
 import { thisSystem } from "./folders.js";
 import { readSmallFile, updateFile } from "./update-file.js";
 

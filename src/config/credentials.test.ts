@@ -5,10 +5,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { isLadingError, type LadingError } from "../errors.js";
+import type { Credential, CredentialRequest } from "../oci/credential.js";
 import { splitKey } from "./auth-file.js";
 import {
-  type Credential,
-  type CredentialRequest,
   credentialSources,
   type DockerCredentialsOptions,
   dockerCredentials,

@@ -1,30 +1,11 @@
-import { abortError, LadingError, type Side } from "../errors.js";
+import { abortError, LadingError } from "../errors.js";
 import { canonicalAuthority, isAuthority } from "../image/reference.js";
+import type { Credential, FetchCredentials } from "../oci/credential.js";
 import { type AuthFile, entriesFor, entryCredential, helperFor, readAuthFiles, serverKey } from "./auth-file.js";
 import { askHelper, helperPath } from "./credential-helper.js";
 import { type Environment, type System, thisSystem } from "./folders.js";
 
 export { type EraseOptions, eraseCredential, type StoreOptions, storeCredential } from "./credential-storage.js";
-
-/** What a registry is given to prove who asks. */
-export type Credential =
-  | { readonly username: string; readonly password: string }
-  /** An OAuth2 refresh token, sent to the token service. */
-  | { readonly identityToken: string }
-  /** A finished bearer token, sent as it is. */
-  | { readonly registryToken: string };
-
-export interface CredentialRequest {
-  /** `host[:port]`, exactly as it is dialled; Docker Hub is `docker.io`. */
-  readonly registry: string;
-  readonly repository: string | null;
-  readonly actions: readonly ("pull" | "push" | "delete")[];
-  readonly side: Side | null;
-  readonly signal: AbortSignal | undefined;
-}
-
-/** Answers who asks; null is anonymous. */
-export type FetchCredentials = (request: CredentialRequest) => Promise<Credential | null>;
 
 export interface DockerCredentialsOptions {
   readonly env: Environment;

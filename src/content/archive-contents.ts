@@ -14,6 +14,15 @@ import type { TarEntry } from "./tar.js";
 import { invalidArchive, tarBlock } from "./tar-header.js";
 import { readAll } from "./verify.js";
 
+/** An image that an archive holds. */
+export interface ArchiveImage {
+  readonly root: Descriptor;
+  /** As people write them (`app:1`, not `docker.io/library/app:1`); empty where the archive names none. */
+  readonly names: readonly string[];
+  /** The index that the names point at, where it was narrowed to the one platform that is `root`; null else. */
+  readonly index: Descriptor | null;
+}
+
 export interface ReadArchiveOptions {
   readonly into: TransferStore;
   /** The media types of manifests that have to be made: those of a docker-archive. */

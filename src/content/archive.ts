@@ -1,6 +1,6 @@
 import { LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
-import { ArchiveContents, type ReadArchiveOptions } from "./archive-contents.js";
+import { ArchiveContents, type ArchiveImage, type ReadArchiveOptions } from "./archive-contents.js";
 import { decompress, sniffCompression } from "./decompress.js";
 import { finishDockerArchive } from "./docker-archive.js";
 import { finishOciArchive } from "./oci-archive.js";
@@ -8,22 +8,13 @@ import { peek } from "./peek.js";
 import { readTar } from "./tar.js";
 import { invalidArchive } from "./tar-header.js";
 
-export type { ReadArchiveOptions } from "./archive-contents.js";
+export type { ArchiveImage, ReadArchiveOptions } from "./archive-contents.js";
 export {
   type DockerArchiveImage,
   type WriteDockerArchiveOptions,
   writeDockerArchive,
 } from "./docker-archive.js";
 export { type OciArchiveImage, type WriteOciArchiveOptions, writeOciArchive } from "./oci-archive.js";
-
-/** An image that an archive holds. */
-export interface ArchiveImage {
-  readonly root: Descriptor;
-  /** As people write them (`app:1`, not `docker.io/library/app:1`); empty where the archive names none. */
-  readonly names: readonly string[];
-  /** The index that the names point at, where it was narrowed to the one platform that is `root`; null else. */
-  readonly index: Descriptor | null;
-}
 
 /** The descriptors, as they become available; the images once the stream was read to its end. */
 export interface ImageArchive extends AsyncIterable<Descriptor> {

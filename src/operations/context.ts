@@ -1,7 +1,6 @@
 import { setMaxListeners } from "node:events";
 import type { Config } from "../config/config.js";
 import { nameContext } from "../config/config.js";
-import type { FetchCredentials } from "../config/credentials.js";
 import type { BlobEvent } from "../content/copy.js";
 import type { LayoutStore } from "../content/layout.js";
 import { Limiter } from "../content/limiter.js";
@@ -11,6 +10,7 @@ import type { DetectedEngine } from "../engines/engine.js";
 import { abortError, isLadingError, LadingError, type Side, throwIfAborted } from "../errors.js";
 import { Parser } from "../image/parser.js";
 import { type RemoteImage, wireName } from "../image/remote-image.js";
+import type { FetchCredentials } from "../oci/credential.js";
 import type { RegistryClient } from "../registry/client.js";
 import type { Repository } from "../registry/repository.js";
 import { MountCandidates } from "./mount-candidates.js";

@@ -1,6 +1,7 @@
-import { type Credential, eraseCredential, type FetchCredentials, storeCredential } from "../config/credentials.js";
+import { eraseCredential, storeCredential } from "../config/credentials.js";
 import { LadingError } from "../errors.js";
 import { authorityOf, isAuthority } from "../image/reference.js";
+import type { Credential, FetchCredentials } from "../oci/credential.js";
 import type { ClientContext } from "./context.js";
 
 export interface LoginOptions {

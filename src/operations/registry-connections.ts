@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import type { ClusterConfig, Config } from "../config/config.js";
-import type { FetchCredentials } from "../config/credentials.js";
 import { LadingError, type Side } from "../errors.js";
 import { authorityOf, isLoopbackHost } from "../image/reference.js";
 import { type RemoteImage, wireName } from "../image/remote-image.js";
+import type { FetchCredentials } from "../oci/credential.js";
 import type { WireHandler } from "../oci/wire.js";
 import type { RegistryClient } from "../registry/client.js";
 import type { Repository } from "../registry/repository.js";

@@ -10,9 +10,9 @@ import {
 } from "../../test/support/scripted-registry.js";
 import { describeBytes, sourceOf, withCode } from "../../test/support/store-contract.js";
 import { readAll } from "../content/verify.js";
+import type { Credential, CredentialRequest } from "../oci/credential.js";
 import { mediaTypes } from "../oci/media-types.js";
 import type { RegistryClient } from "./client.js";
-import type { Credential, CredentialRequest } from "./credential.js";
 
 const started: ScriptedRegistry[] = [];
 const clients: RegistryClient[] = [];

@@ -1,11 +1,12 @@
 import { SharedWork } from "../content/shared-work.js";
 import { isLadingError, LadingError } from "../errors.js";
+import type { Credential, FetchCredentials } from "../oci/credential.js";
 import { limits } from "../oci/limits.js";
 import { bodyOf, discard, readStart } from "./body.js";
 import type { Call, Send } from "./call.js";
 import { type Challenge, parseChallenges } from "./challenge.js";
 import type { Clock } from "./clock.js";
-import { type Access, type Credential, credentialId, type FetchCredentials, scopesOf } from "./credential.js";
+import { type Access, credentialId, scopesOf } from "./credential.js";
 import { basicAuthorization, fetchToken } from "./token.js";
 import { type GateRules, gateUrl } from "./url-gate.js";
 

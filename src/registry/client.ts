@@ -1,8 +1,8 @@
 import { LadingError, type Side } from "../errors.js";
+import type { FetchCredentials } from "../oci/credential.js";
 import type { WireHandler } from "../oci/wire.js";
 import { listCatalog } from "./catalog.js";
 import { type Clock, systemClock } from "./clock.js";
-import type { FetchCredentials } from "./credential.js";
 import { Endpoint } from "./endpoint.js";
 import type { Environment } from "./proxy.js";
 import { Repository } from "./repository.js";

@@ -1,35 +1,13 @@
 import { createHash } from "node:crypto";
 import type { Side } from "../errors.js";
-
-/** What a registry is given to prove who asks. The same shape as in `config/`, which this room does not know. */
-export type Credential =
-  | { readonly username: string; readonly password: string }
-  /** An OAuth2 refresh token, sent to the token service. */
-  | { readonly identityToken: string }
-  /** A finished bearer token, sent as it is. */
-  | { readonly registryToken: string };
-
-/** What a request wants to do to a repository. */
-export type Action = "pull" | "push" | "delete";
-
-export interface CredentialRequest {
-  /** `host[:port]`, exactly as it is dialled; Docker Hub is `docker.io`. */
-  readonly registry: string;
-  readonly repository: string | null;
-  readonly actions: readonly Action[];
-  readonly side: Side | null;
-  readonly signal: AbortSignal | undefined;
-}
-
-/** Answers who asks; null is anonymous. */
-export type FetchCredentials = (request: CredentialRequest) => Promise<Credential | null>;
+import type { Credential, FetchCredentials, RepositoryAction } from "../oci/credential.js";
 
 /** Who asks, for what, with whose credentials: all that authentication needs to know of a request. */
 export interface Access {
   readonly fetchCredentials: FetchCredentials;
   /** Null where the registry itself is asked (`/v2/`, the catalog). */
   readonly repository: string | null;
-  readonly actions: readonly Action[];
+  readonly actions: readonly RepositoryAction[];
   readonly side: Side | null;
   /** A repository of the same registry that a mount reads. */
   readonly mountFrom?: string | undefined;

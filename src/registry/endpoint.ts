@@ -1,9 +1,9 @@
 import { isLadingError, LadingError, type Side } from "../errors.js";
+import type { FetchCredentials, RepositoryAction } from "../oci/credential.js";
 import type { Digest } from "../oci/digest.js";
 import { discard, readBody } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
 import type { Clock } from "./clock.js";
-import type { Action, FetchCredentials } from "./credential.js";
 import { registryError } from "./registry-error.js";
 import { backOff, isTransient, retryPolicy } from "./retry.js";
 
@@ -11,11 +11,13 @@ import { backOff, isTransient, retryPolicy } from "./retry.js";
 export interface EndpointRequest {
   readonly method: Call["method"];
   readonly url: URL;
-  readonly actions: readonly Action[];
+  readonly actions: readonly RepositoryAction[];
   /** Statuses that the caller understands; all others become errors. */
   readonly expect: readonly number[];
   /** What is being done, as the beginning of a sentence. */
   readonly doing: string;
+  /** What a not-found means here, as a sentence. */
+  readonly missing?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly body?: Call["body"];
   readonly role?: Call["role"] | undefined;
@@ -87,7 +89,7 @@ export class Endpoint {
   }
 
   /** What reading needs: a destination asks for the right to write at once, so that one token serves both. */
-  get readActions(): readonly Action[] {
+  get readActions(): readonly RepositoryAction[] {
     return this.side === "destination" ? ["pull", "push"] : ["pull"];
   }
 
@@ -122,7 +124,10 @@ export class Endpoint {
       throw this.sided(error, digest);
     }
     if (!request.expect.includes(answer.status)) {
-      throw await registryError(call, answer, request.doing, this.authority, details);
+      throw await registryError(call, answer, request.doing, this.authority, {
+        ...details,
+        missing: request.missing,
+      });
     }
     return answer;
   }

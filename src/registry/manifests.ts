@@ -93,6 +93,7 @@ export async function readManifestBytes(
       headers: { accept },
       expect: [200],
       doing: `reading the manifest ${reference}`,
+      missing: `${endpoint.authority}/${endpoint.name} has no ${reference}`,
       digest: wanted,
       signal: options.signal,
     },

@@ -130,6 +130,10 @@ function hintOf(code: ErrorCode, host: string): string | null {
       return `check that the account used for ${host} may do this (lading doctor shows where it comes from)`;
     case "rate-limited":
       return `wait a while, or log in for a larger allowance: lading login ${host}`;
+    case "not-found":
+      return "`lading tags` lists what the repository has, `lading ls` the repositories";
+    case "no-space":
+      return `free space where ${host} keeps its content`;
     case "unreachable":
       return `try again later; lading doctor checks whether ${host} answers`;
     default:
@@ -141,13 +145,14 @@ function hintOf(code: ErrorCode, host: string): string | null {
  * The error for an answer that is none of those that were expected. Reads what the body says, up to a limit.
  * @param doing What failed, as the beginning of a sentence: `reading the manifest v1`.
  * @param host The registry as people know it.
+ * @param details `missing`: the message where nothing more is to be said than that something is not there.
  */
 export async function registryError(
   call: Pick<Call, "method">,
   answer: Answer,
   doing: string,
   host: string,
-  details: LadingErrorDetails = {},
+  details: LadingErrorDetails & { readonly missing?: string | undefined } = {},
 ): Promise<LadingError> {
   const entries = parseEntries(await readStart(answer, limits.errorBody));
   const code = codeOf(answer.status, entries);
@@ -158,9 +163,10 @@ export async function registryError(
     ...(said === "" ? [] : [safeText(said)]),
     ...(wait ? [`try again after ${safeText(answer.headers["retry-after"] ?? "")}`] : []),
   ].join(", ");
-  return new LadingError(code, message, {
+  const { missing, ...rest } = details;
+  return new LadingError(code, code === "not-found" ? (missing ?? message) : message, {
     hint: hintOf(code, host),
-    ...details,
+    ...rest,
     status: answer.status,
     cause: new RegistryAnswer(call, answer, entries),
   });

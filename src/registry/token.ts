@@ -1,8 +1,8 @@
 import { LadingError } from "../errors.js";
+import type { Credential } from "../oci/credential.js";
 import { limits } from "../oci/limits.js";
 import { discard, readBody } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
-import type { Credential } from "./credential.js";
 import { safeText } from "./registry-error.js";
 
 /** What to ask of a token service, and as whom. */
