@@ -173,6 +173,23 @@ export class ClientContext {
     }
   }
 
+  /**
+   * Better to know before an hour of transfer than at its end. What is cached for other engines makes room first.
+   * @throws LadingError `no-space`
+   */
+  async requireSpace(needed: number): Promise<void> {
+    if (needed === 0) return;
+    const store = await this.store();
+    if (needed <= (await store.freeBytes())) return;
+    await this.trimCache(needed);
+    const free = await store.freeBytes();
+    if (needed <= free) return;
+    throw new LadingError("no-space", `this needs ${needed} bytes, and ${store.directory} has ${free} free`, {
+      side: "destination",
+      hint: "free disk space, or choose another folder with --store",
+    });
+  }
+
   /** The registry of a cluster or an external host. */
   registry(target: { readonly cluster: string } | { readonly host: string }): Promise<RegistryClient> {
     return this.#connections.registry(target);

@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { ioError, LadingError } from "../errors.js";
+import { type ErrorCode, ioError, isLadingError, LadingError, type Side } from "../errors.js";
 
 /** @throws LadingError `not-found`, `io` */
 export async function isDirectory(path: string): Promise<boolean> {
@@ -21,4 +21,19 @@ export async function* fileBytes(path: string): AsyncGenerator<Uint8Array> {
   } catch (error) {
     throw ioError(error, `reading ${path}`, { side: "source" });
   }
+}
+
+/** What only the content can be blamed for, and what only the place that it goes to. */
+const sides: ReadonlyMap<ErrorCode, Side> = new Map([
+  ["archive-invalid", "source"],
+  ["manifest-invalid", "source"],
+  ["digest-mismatch", "source"],
+  ["size-mismatch", "source"],
+  ["limit-exceeded", "source"],
+  ["no-space", "destination"],
+]);
+
+/** An error of reading files into the store, with the side that it can only be on; what is known already is kept. */
+export function sidedAsRead(error: unknown): unknown {
+  return isLadingError(error) ? error.with({ side: sides.get(error.code) }) : error;
 }

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { copyBlobs, copyManifests } from "../content/copy.js";
 import type { TransferStore } from "../content/layer-cache.js";
 import { LayoutStore } from "../content/layout.js";
@@ -10,7 +11,7 @@ import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import type { Platform } from "../oci/platform.js";
 import type { ClientContext } from "./context.js";
-import { fileBytes, isDirectory } from "./file-source.js";
+import { fileBytes, isDirectory, sidedAsRead } from "./file-source.js";
 import { intoEngine, type LoadedImage, type Offered } from "./into-engine.js";
 import { selectManifest, wantedPlatform } from "./selection.js";
 import { type TransferProgress, withProgress } from "./transfer-progress.js";
@@ -47,7 +48,9 @@ export async function load(
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
     const { kind } = await context.engine();
     const platform = wantedPlatform(options.platform, context.config.platform, null);
-    const offered = await readImages(context, source, platform, progress, signal);
+    const offered = await readImages(context, source, platform, progress, signal).catch((error: unknown) => {
+      throw sidedAsRead(error);
+    });
     const images = await intoEngine(context, offered, options.force ?? false, progress, signal);
     return loadResult(kind, images);
   });
@@ -64,6 +67,8 @@ async function readImages(
   if (typeof source === "string" && (await isDirectory(source)))
     return await readLayout(context, source, store, platform, signal);
   const { readImageArchive } = await import("../content/archive.js");
+  // An archive takes about its own size in the store; of a stream nobody knows how long it is.
+  if (typeof source === "string") await context.requireSpace((await stat(source)).size);
   const bytes = typeof source === "string" ? fileBytes(source) : source;
   const archive = readImageArchive(bytes, { into: store, format: "docker", platform, progress, signal });
   for await (const _descriptor of archive) {

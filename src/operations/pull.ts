@@ -104,7 +104,9 @@ class Pull {
     for (const layer of layers) this.#progress.report(layer.digest, "waiting", 0, layer.size);
     const present = await this.#layersInEngine(selection);
     const wanted = selection.tree.blobs.filter((blob) => !present.has(blob.digest));
-    await this.#refuseWithoutSpace(store, wanted);
+    let missing = 0;
+    for (const blob of wanted) if (!(await store.has(blob))) missing += blob.size;
+    await this.#context.requireSpace(missing);
     const results = await this.#download(store, wanted, selection);
     await copyManifests(selection.tree.manifests, store, signal);
     const { id } = await this.#engine.importImage(selection.root, {
@@ -125,21 +127,6 @@ class Pull {
     await this.#context.trimCache();
     const previousId = before === null || before.id === id ? null : before.id;
     return { ...outcome, results, id, previousId, unchanged: false };
-  }
-
-  /** Better to know before an hour of download than at its end. */
-  async #refuseWithoutSpace(store: LayoutStore, wanted: readonly Descriptor[]): Promise<void> {
-    let missing = 0;
-    for (const blob of wanted) if (!(await store.has(blob))) missing += blob.size;
-    if (missing === 0) return;
-    if (missing <= (await store.freeBytes())) return;
-    await this.#context.trimCache(missing);
-    const free = await store.freeBytes();
-    if (missing <= free) return;
-    throw new LadingError("no-space", `the image needs ${missing} bytes, and ${store.directory} has ${free} free`, {
-      side: "destination",
-      hint: "free disk space, or choose another folder with --store",
-    });
   }
 
   /** Reads manifests down to what the engine takes: an image, an index with the engine's part, or an index whole. */
