@@ -134,9 +134,9 @@ export class RemoteImage {
     return wanted && this.clusterName !== null ? `${this.#scheme}://${reference}` : reference;
   }
 
-  /** The same image under another tag, or with null under none, without a digest. @throws LadingError `bad-reference` */
-  withTag(tag: string | null): RemoteImage {
-    return new RemoteImage({ ...this, scheme: this.#scheme, tag: tag === null ? null : checkedTag(tag), digest: null });
+  /** The same image under another tag, without a digest. @throws LadingError `bad-reference` */
+  withTag(tag: string): RemoteImage {
+    return new RemoteImage({ ...this, scheme: this.#scheme, tag: checkedTag(tag), digest: null });
   }
 
   equals(other: unknown): boolean {
