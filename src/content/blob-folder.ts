@@ -1,4 +1,3 @@
-import { constants } from "node:fs";
 import { join } from "node:path";
 import { ioError, LadingError, throwIfAborted } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
@@ -170,33 +169,6 @@ export class BlobFolder implements ContentSource {
         const stat = await ifThere(fs.lstat(this.pathOf(digest)));
         if (stat?.isFile()) yield { digest, size: stat.size, used: Math.max(stat.mtimeMs, stat.atimeMs) };
       }
-    }
-  }
-
-  /**
-   * A file with another one's content, without copying a byte: a reflink, or a hard link where the file will never be
-   * written again. Null where the file system can do neither.
-   */
-  async cloneFile(
-    from: string,
-    to: string,
-    { hardLink }: { readonly hardLink: boolean },
-  ): Promise<"reflink" | "hard-link" | null> {
-    const { fs } = this.#options;
-    try {
-      await fs.copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
-      return "reflink";
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOSPC") throw error;
-      await removeFile(fs, to);
-    }
-    if (!hardLink) return null;
-    try {
-      await fs.link(from, to);
-      return "hard-link";
-    } catch (error) {
-      if (errnoOf(error) === "ENOENT" || errnoOf(error) === "ENOSPC") throw error;
-      return null;
     }
   }
 

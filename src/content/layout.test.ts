@@ -10,6 +10,7 @@ import {
   stat,
   symlink,
   unlink,
+  utimes,
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,6 +23,7 @@ import { temporaryFolder } from "../../test/support/temporary-folder.js";
 import { validateImage } from "../../test/support/validate-image.js";
 import { digestHex, digestOf } from "../oci/digest.js";
 import { mediaTypes } from "../oci/media-types.js";
+import { nodeFileSystem } from "./file-system.js";
 import { LayoutStore } from "./layout.js";
 import { readAll } from "./verify.js";
 
@@ -282,6 +284,66 @@ describe("linking a file of another store", () => {
     expect(await store.has(descriptor)).toBe(false);
   });
 });
+
+describe("content that is offered as a file", () => {
+  const bytes = randomBytesOf("offered", 400_000);
+  const descriptor = describeBytes(bytes);
+
+  /** A store's file of the content, and what tells whether the source was read instead. */
+  async function offer() {
+    const giver = await openStore();
+    await giver.put(descriptor, sourceOf(bytes));
+    const path = giver.blobs.pathOf(descriptor.digest);
+    return { giver, path, source: sourceOf(bytes) };
+  }
+
+  test("is linked, not read, and counts as taken over and as used now", async () => {
+    const { giver, path, source } = await offer();
+    await utimes(path, 1000, 1000);
+    const store = await openStore();
+    const stored: number[] = [];
+    const result = await store.put(descriptor, source, {
+      file: () => giver.path(descriptor.digest),
+      onBytes: (count) => stored.push(count),
+    });
+    expect(result).toEqual({ outcome: "stored", transferred: 400_000 });
+    expect([source.opened, stored]).toEqual([[], [400_000]]);
+    expect((await store.blobs.stat(descriptor.digest))?.used).toBeGreaterThan(1e12);
+    await giver.delete(descriptor.digest);
+    expect(Buffer.from(await readAll(store.get(descriptor), 400_000)).equals(bytes)).toBe(true);
+    expect(await readdir(join(store.directory, ".lading", "partial"))).toEqual([]);
+  });
+
+  test("is read where the file system cannot link it", async () => {
+    const { path, source } = await offer();
+    const refuse = async () => {
+      throw Object.assign(new Error("another device"), { code: "EXDEV" });
+    };
+    const fs = { ...nodeFileSystem, link: refuse, copyFile: refuse };
+    const store = new LayoutStore(join(await temporaryFolder(), "store"), { fs });
+    expect(await store.put(descriptor, source, { file: async () => path })).toMatchObject({ outcome: "stored" });
+    expect(source.opened).toEqual([0]);
+    expect((await stat(store.blobs.pathOf(descriptor.digest))).nlink).toBe(1);
+  });
+
+  test.each([
+    ["is not there", async (path: string) => await unlink(path)],
+    ["has another size", async (path: string) => await replace(path, bytes.subarray(1), 0o444)],
+    ["may be written, and has other bytes", async (path: string) => await replace(path, Buffer.alloc(400_000), 0o644)],
+  ])("is read where the file %s", async (_, damage) => {
+    const { path, source } = await offer();
+    await damage(path);
+    const store = await openStore();
+    expect(await store.put(descriptor, source, { file: async () => path })).toMatchObject({ outcome: "stored" });
+    expect(source.opened).toEqual([0]);
+    expect(Buffer.from(await readAll(store.get(descriptor), 400_000)).equals(bytes)).toBe(true);
+  });
+});
+
+async function replace(path: string, bytes: Uint8Array, mode: number): Promise<void> {
+  await unlink(path);
+  await writeFile(path, bytes, { mode });
+}
 
 describe("the memory of layers", () => {
   test("garbage is as good as nothing, and is written over", async () => {

@@ -9,6 +9,7 @@ import { limits } from "../oci/limits.js";
 import { parseManifest, type RawManifest } from "../oci/manifest.js";
 import { BlobFolder, type StoredBlob } from "./blob-folder.js";
 import { BlobIntake, rehash } from "./blob-intake.js";
+import { cloneFile } from "./clone-file.js";
 import { type Durability, openRegular, readSmallFile, replaceFile } from "./durable-file.js";
 import { type FileSystem, ifThere, nodeFileSystem, removeFile } from "./file-system.js";
 import { onDisk } from "./foreign-error.js";
@@ -23,6 +24,7 @@ import { PartialFolder } from "./partial.js";
 import { identifySelf, type ProcessIdentity } from "./process-identity.js";
 import { reachable } from "./reachable.js";
 import { makeFolder } from "./real-folder.js";
+import { isSealed } from "./sealed-file.js";
 import type { ByteSource, ContentStore, FileBacked, PutOptions, PutResult, ReadOptions } from "./store.js";
 import { createVerifier, readVerified } from "./verify.js";
 
@@ -126,6 +128,10 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     const exists = async (): Promise<PutResult | null> =>
       (await this.has(descriptor)) ? { outcome: "exists", transferred: 0 } : null;
     const take = async (onBytes: (stored: number) => void): Promise<PutResult> => {
+      if (await this.#takeFile(descriptor, options)) {
+        onBytes(descriptor.size);
+        return { outcome: "stored", transferred: descriptor.size };
+      }
       const transferred = await onDisk(`storing ${descriptor.digest}`, () =>
         this.#intake.take(descriptor, source, { ...options, onBytes }),
       );
@@ -142,7 +148,8 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
    * Takes content over from a file of the same file system without copying it. False where that cannot be done:
    * `put` it then.
    * @param verified The file is a blob of another store of content, verified when it was written and never written
-   *   again: it may be linked, and is not read. Any other file is cloned, and its bytes are checked.
+   *   again: if it is sealed indeed, it may be linked, and is not read. Any other file is cloned, and its bytes are
+   *   checked.
    * @throws LadingError `digest-mismatch`, `size-mismatch`, `not-found` where there is no such file
    */
   async link(
@@ -158,11 +165,15 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
       if (stat.size !== size) throw new LadingError("size-mismatch", `${path} has ${stat.size} bytes`, { digest });
       const partials = await this.#prepare();
       const temporary = partials.temporary();
-      const cloned = await this.blobs.cloneFile(path, temporary, { hardLink: verified });
+      const trusted = verified && isSealed(stat);
+      // Before the file has a second name: one that looks old could be collected before anybody names its image.
+      if (trusted) await this.#fs.lutimes(path, this.#clock() / 1000, this.#clock() / 1000);
+      const cloned = await cloneFile(this.#fs, path, temporary, { hardLink: trusted });
       if (cloned === null) return false;
       try {
-        if (cloned === "reflink") await this.#sealClone(temporary, verified ? null : descriptor);
+        if (cloned === "reflink") await this.#sealClone(temporary, trusted ? null : descriptor);
         await this.blobs.commit(temporary, descriptor);
+        await partials.finished(temporary, descriptor);
         return true;
       } catch (error) {
         await removeFile(this.#fs, temporary).catch(() => {});
@@ -330,6 +341,17 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
       const path = this.#folder.path("index.json");
       await replaceFile(this.#fs, path, after.bytes(), { temporary, durability: this.#durability });
     });
+  }
+
+  /** False where there is no file, or it cannot be linked: then the source is read, and tells what is wrong with it. */
+  async #takeFile(descriptor: Descriptor, { file, signal }: PutOptions): Promise<boolean> {
+    try {
+      const path = (await file?.()) ?? null;
+      return path !== null && (await this.link(descriptor, path, { verified: true }));
+    } catch {
+      throwIfAborted(signal);
+      return false;
+    }
   }
 
   /** @param expected What it must be; null where that is known. */

@@ -32,9 +32,17 @@ export interface PutOptions {
   readonly onRetry?: ((reason: Error) => void) | undefined;
   /** Repositories of the same registry that hold the content, best first: a registry may mount it. */
   readonly mountFrom?: readonly string[] | undefined;
+  /**
+   * The content as a file: a blob of another store, verified when it was written, read-only and never written again.
+   * A store on the same file system may link it instead of reading the source. Null where there is none.
+   */
+  readonly file?: (() => Promise<string | null>) | undefined;
 }
 
-/** What a `put` came to. `transferred` counts the bytes that really moved, those sent twice twice. */
+/**
+ * What a `put` came to. `transferred` counts the bytes that really moved, those sent twice twice; and those of a file
+ * that was linked, once: the store has taken so much over, however cheaply.
+ */
 export interface PutResult {
   readonly outcome: "stored" | "exists" | "mounted";
   readonly transferred: number;

@@ -1,3 +1,4 @@
+export type { AdoptBlobRequest, BlobPathRequest } from "./adopt.js";
 export type { Authorize, AuthorizeRequest, Decision, Principal } from "./authorize.js";
 export type { RegistryLimits } from "./context.js";
 export { type Hold, type Holder, holderOf, holdFolder, isAnswering } from "./hold.js";

@@ -11,11 +11,12 @@ import { type Digest, digestOf } from "../oci/digest.js";
 import { holderOf } from "./hold.js";
 import { createRegistry } from "./registry.js";
 
-/** Pushes images for ever or a number of times; prints each tag once it is acknowledged. */
+/** Pushes images for ever or a number of times, and prints each tag once it is acknowledged. With a folder, blobs are files there that the registry adopts. */
 const pusher = `
 import { createHash, randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { createRegistry } from "./registry.mjs";
-const [directory, repository, count] = process.argv.slice(2);
+const [directory, repository, count, folder] = process.argv.slice(2);
 const registry = createRegistry({ storage: { directory }, onError: (error) => console.error(error) });
 const digestOf = (bytes) => "sha256:" + createHash("sha256").update(bytes).digest("hex");
 const send = async (method, url, body, headers = {}) => {
@@ -26,6 +27,13 @@ const send = async (method, url, body, headers = {}) => {
 };
 const blob = async (bytes) => {
   const digest = digestOf(bytes);
+  if (folder) {
+    const path = folder + "/" + randomBytes(8).toString("hex");
+    writeFileSync(path, bytes, { mode: 0o444 });
+    const descriptor = { mediaType: "application/octet-stream", digest, size: bytes.length };
+    if (!(await registry.adoptBlob({ repository, descriptor, path }))) throw new Error("not adopted");
+    return { digest, size: bytes.length };
+  }
   const { headers } = await send("POST", "/v2/" + repository + "/blobs/uploads/", null);
   await send("PATCH", headers.location, bytes);
   await send("PUT", headers.location + "?digest=" + digest, null);
@@ -155,11 +163,14 @@ describe("several processes on one folder", () => {
 
   it("that are killed at any moment leave whole images, and nobody waits for them", async () => {
     const acknowledged = new Map<string, readonly string[]>();
+    const files = await mkdtemp(join(programs, "files-"));
     for (let round = 0; round < 6; round++) {
-      const running = start("pusher.mjs", directory, `r${round}`, "1000");
+      // every other one adopts what it pushes
+      const running = start("pusher.mjs", directory, `r${round}`, "1000", ...(round % 2 === 0 ? [] : [files]));
       await expect.poll(() => running.lines.length, { timeout: 20_000, interval: 7 }).toBeGreaterThan(round);
       running.child.kill("SIGKILL");
       await running.ended;
+      expect(running.errors()).toBe("");
       acknowledged.set(`r${round}`, running.lines);
     }
     const after = start("pusher.mjs", directory, "after", "1");

@@ -1,6 +1,7 @@
 import { LadingError } from "../errors.js";
 import { limits as wireLimits } from "../oci/limits.js";
 import type { WireHandler, WireRequest, WireResponse } from "../oci/wire.js";
+import { type AdoptBlobRequest, adoptBlob, type BlobPathRequest, blobPath } from "./adopt.js";
 import { type Authorize, allowEverything } from "./authorize.js";
 import { deleteBlob, getBlob } from "./blobs.js";
 import { getCatalog } from "./catalog.js";
@@ -52,6 +53,19 @@ export interface Registry {
   readonly handle: WireHandler;
   /** The same for the web's `Request` and `Response`. */
   readonly fetch: (request: Request) => Promise<Response>;
+  /**
+   * Makes a verified, read-only file of another store a blob of a repository by reflink or hard link: for a store on the
+   * same file system, in this process alone. The bytes are not read again; a file with another size is not taken.
+   * False where it cannot be done, and the blob must be sent: the storage is memory or on another file system, the
+   * file is not sealed, or there is an `authorize`, which is asked about requests alone.
+   * @throws LadingError `cancelled`, `config-invalid`
+   */
+  adoptBlob(request: AdoptBlobRequest): Promise<boolean>;
+  /**
+   * The file of a blob that the repository may read: verified, read-only, and never written again. It may be linked,
+   * never moved or changed. Null where there is none, or it must be asked for by a request.
+   */
+  blobPath(request: BlobPathRequest): Promise<string | null>;
   /**
    * Looks at the storage now instead of at the first request.
    * @throws LadingError `config-invalid`, `io`
@@ -151,8 +165,24 @@ export function createRegistry(options: RegistryOptions): Registry {
     }
   };
 
+  const adopt = async (request: AdoptBlobRequest): Promise<boolean> => {
+    await storage.open({ write: true, signal: request.signal });
+    sweep();
+    return await adoptBlob(request, context);
+  };
+
+  const findPath = async (request: BlobPathRequest): Promise<string | null> => {
+    await storage.open({ write: false });
+    return await blobPath(request, context);
+  };
+
+  /** Whoever asks `authorize` about requests relies on being asked. */
+  const isShared = (): boolean => !closed && options.authorize === undefined;
+
   return {
     handle,
+    adoptBlob: async (request) => isShared() && (await track(adopt(request))),
+    blobPath: async (request) => (isShared() ? await track(findPath(request)) : null),
     fetch: (request) => handleFetch(handle, request),
     open: () => storage.open({ write: false }),
     close: async () => {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { abortError, LadingError, throwIfAborted } from "../../errors.js";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.js";
 import { KeyedMutex } from "../mutex.js";
+import { adoptFile } from "./adopt-file.js";
 import { ensureDirectory, isErrno, syncDirectory, writeWhole } from "./durable.js";
 import { FileUpload } from "./file-upload.js";
 import { FolderLock } from "./folder-lock.js";
@@ -145,6 +146,19 @@ export class FilesystemStorage implements Storage {
     const path = this.#blobPath(digest);
     if ((await this.blobSize(digest)) === bytes.length) return await touch(path);
     await this.#write(path, bytes, 0o444);
+  }
+
+  async adoptBlob(digest: Digest, size: number, path: string): Promise<boolean> {
+    const target = this.#blobPath(digest);
+    if ((await this.blobSize(digest)) !== size) {
+      return await adoptFile(path, target, { size, temporary: this.#temporary, durable: this.#options.durable });
+    }
+    await touch(target);
+    return true;
+  }
+
+  async blobPath(digest: Digest): Promise<string | null> {
+    return (await this.blobSize(digest)) === null ? null : this.#blobPath(digest);
   }
 
   async createUpload(repository: string, id: string): Promise<Upload> {

@@ -51,6 +51,14 @@ export class MemoryStorage implements Storage {
     if (!this.#blobs.has(digest)) this.#blobs.set(digest, bytes.slice());
   }
 
+  async adoptBlob(): Promise<boolean> {
+    return false;
+  }
+
+  async blobPath(): Promise<string | null> {
+    return null;
+  }
+
   async createUpload(repository: string, id: string): Promise<Upload> {
     const uploads = this.#uploads.get(repository) ?? new Map<string, MemoryUpload>();
     this.#uploads.set(repository, uploads);

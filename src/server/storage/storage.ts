@@ -27,6 +27,14 @@ export interface Storage {
   /** Adds a small blob whose digest the caller has checked. */
   addBlob(digest: Digest, bytes: Uint8Array): Promise<void>;
 
+  /**
+   * Makes a file of this machine, whose digest its owner has checked, a blob without copying it. False where that
+   * can't be done.
+   */
+  adoptBlob(digest: Digest, size: number, path: string): Promise<boolean>;
+  /** The file that a blob is, which is never written again; null where there is none. */
+  blobPath(digest: Digest): Promise<string | null>;
+
   createUpload(repository: string, id: string): Promise<Upload>;
   /** Null where there is none. */
   openUpload(repository: string, id: string): Promise<Upload | null>;
