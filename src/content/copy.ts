@@ -7,7 +7,7 @@ import { isManifestType } from "../oci/media-types.js";
 import type { Limiter } from "./limiter.js";
 import { isMismatch } from "./mismatch.js";
 import type { SharedWork } from "./shared-work.js";
-import type { ByteSource, ContentSource, ContentStore, PutResult } from "./store.js";
+import { type ByteSource, type ContentSource, type ContentStore, isFileBacked, type PutResult } from "./store.js";
 
 /** What happens to one blob on its way; several transfers that want the same blob hear the same events. */
 export type BlobEvent =
@@ -27,6 +27,12 @@ export interface BlobCopyOptions {
   /** `put` hashes what it takes, as stores on this machine do: then the source need not hash it too. @default false */
   readonly destinationVerifies?: boolean | undefined;
   readonly mountFrom?: ((descriptor: Descriptor) => readonly string[]) | undefined;
+  /**
+   * Both ends hold what they have verified themselves, read-only, and for nobody else: then a file of one may become
+   * one of the other too, where they share a file system. Never for a folder that somebody handed us, or is handed.
+   * @default false
+   */
+  readonly shareFiles?: boolean | undefined;
   readonly onEvent?: ((descriptor: Descriptor, event: BlobEvent) => void) | undefined;
   /** The blob is at the destination. */
   readonly onBlob?: ((descriptor: Descriptor, result: PutResult) => void) | undefined;
@@ -51,6 +57,12 @@ function fromSource(
       throw sided(error, "source", descriptor.digest);
     }
   };
+}
+
+/** The source's own file of a blob, where it has one. Whatever is wrong with it, reading it will tell. */
+function fileOf({ source, shareFiles }: BlobCopyOptions, { digest }: Descriptor) {
+  if (shareFiles !== true || !isFileBacked(source)) return undefined;
+  return () => source.path(digest).catch(() => null);
 }
 
 /**
@@ -122,6 +134,7 @@ async function moveBlob(descriptor: Descriptor, options: BlobCopyOptions, signal
           return await destination.put(descriptor, fromSource(options, descriptor, onRetry), {
             signal: workSignal,
             mountFrom: options.mountFrom?.(descriptor),
+            file: fileOf(options, descriptor),
             onBytes: (stored) => {
               current = stored;
               emit({ kind: "moving", current });

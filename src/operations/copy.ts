@@ -190,6 +190,7 @@ class Copy {
       shared: this.#context.shared,
       sharedKey: `copy ${this.#context.identity(this.#from)} ${this.#context.identity(this.#to)}`,
       mountFrom: () => mountable,
+      shareFiles: true,
       signal: this.#signal,
       onEvent: ({ digest, size }, event: BlobEvent) => {
         if (!layers.has(digest)) return;

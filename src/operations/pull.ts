@@ -199,6 +199,7 @@ class Pull {
       source: this.#repository,
       destination: store,
       destinationVerifies: true,
+      shareFiles: true,
       limiter: this.#context.blobs,
       shared: this.#context.shared,
       sharedKey: `pull ${this.#context.identity(this.#repository)}`,

@@ -196,6 +196,7 @@ class Push {
       shared: this.#context.shared,
       sharedKey: `push ${this.#context.identity(this.#repository)}`,
       mountFrom: ({ digest }) => mounts.of(this.#repository, credential, digest),
+      shareFiles: true,
       signal,
       onEvent: (descriptor, event) => {
         if (!isLayer(descriptor)) return;

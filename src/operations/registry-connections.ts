@@ -5,6 +5,7 @@ import { authorityOf, isLoopbackHost } from "../image/reference.js";
 import { type RemoteImage, wireName } from "../image/remote-image.js";
 import type { FetchCredentials } from "../oci/credential.js";
 import type { WireHandler } from "../oci/wire.js";
+import type { BlobSharing } from "../registry/blob-sharing.js";
 import type { RegistryClient } from "../registry/client.js";
 import type { Repository } from "../registry/repository.js";
 import type { Registry } from "../server/index.js";
@@ -20,6 +21,8 @@ export interface ConnectionOptions {
 interface Endpoint {
   readonly url: string;
   readonly handler: WireHandler | null;
+  /** Of a registry that Lading made itself; one that is given as a value may be wrapped, and is asked by its handler alone. */
+  readonly sharing: BlobSharing | null;
   readonly authHosts: readonly string[];
 }
 
@@ -46,7 +49,7 @@ export class RegistryConnections {
       cluster !== null
         ? await this.#cluster(cluster)
         : image.clusterName !== null
-          ? { url: `${image.scheme}://${registry}`, handler: null, authHosts: [] }
+          ? { url: `${image.scheme}://${registry}`, handler: null, sharing: null, authHosts: [] }
           : this.#external(registry);
     const client = await this.#client(endpoint);
     const fetchCredentials = own ?? (await this.#defaultCredentials());
@@ -86,9 +89,9 @@ export class RegistryConnections {
     }
     const url = cluster.registryUrl.replace(/\/+$/, "");
     const authHosts = cluster.authHosts ?? [];
-    if (cluster.registry) return { url, handler: await valueHandler(cluster.registry), authHosts };
+    if (cluster.registry) return { url, handler: await valueHandler(cluster.registry), sharing: null, authHosts };
     if (cluster.data) return await this.#served(cluster, cluster.data, url);
-    return { url, handler: null, authHosts };
+    return { url, handler: null, sharing: null, authHosts };
   }
 
   /** A cluster with a folder: over HTTP where `lading serve` holds it, else in this process. */
@@ -98,7 +101,7 @@ export class RegistryConnections {
     const holder = await holderOf(data);
     if (holder !== null && (await this.#answers(holder))) {
       this.#options.onDebug?.(`registry: ${data} is served at ${holder.url}`);
-      return { url: originOf(holder.url), handler: null, authHosts };
+      return { url: originOf(holder.url), handler: null, sharing: null, authHosts };
     }
     let embedded = this.#embedded.get(data);
     if (embedded === undefined) {
@@ -113,13 +116,14 @@ export class RegistryConnections {
       );
       this.#embedded.set(data, embedded);
     }
-    return { url, handler: (await embedded).handle, authHosts };
+    const registry = await embedded;
+    return { url, handler: registry.handle, sharing: registry, authHosts };
   }
 
   /** The record of a server may be older than a reboot, or name a port that somebody else has now. */
   async #answers(holder: { readonly url: string; readonly instanceId: string }): Promise<boolean> {
     try {
-      const client = await this.#client({ url: originOf(holder.url), handler: null, authHosts: [] });
+      const client = await this.#client({ url: originOf(holder.url), handler: null, sharing: null, authHosts: [] });
       return (await client.ping()).instanceId === holder.instanceId;
     } catch {
       return false;
@@ -128,14 +132,15 @@ export class RegistryConnections {
 
   #external(host: string): Endpoint {
     const plain = isLoopbackHost(host) || this.#options.config.insecure.includes(host);
-    return { url: `${plain ? "http" : "https"}://${host}`, handler: null, authHosts: [] };
+    return { url: `${plain ? "http" : "https"}://${host}`, handler: null, sharing: null, authHosts: [] };
   }
 
-  #client({ url, handler, authHosts }: Endpoint): Promise<RegistryClient> {
+  #client(endpoint: Endpoint): Promise<RegistryClient> {
+    const { url, handler } = endpoint;
     const key = `${handler === null ? "wire" : "value"} ${url}`;
     let client = this.#clients.get(key);
     if (client === undefined) {
-      client = this.#makeClient({ url, handler, authHosts });
+      client = this.#makeClient(endpoint);
       this.#clients.set(key, client);
       const made = client;
       made.catch(() => this.#clients.get(key) === made && this.#clients.delete(key));
@@ -143,13 +148,14 @@ export class RegistryConnections {
     return client;
   }
 
-  async #makeClient({ url, handler, authHosts }: Endpoint): Promise<RegistryClient> {
+  async #makeClient({ url, handler, sharing, authHosts }: Endpoint): Promise<RegistryClient> {
     const { config, env, onWarning, onDebug } = this.#options;
     const { RegistryClient } = await import("../registry/client.js");
     const authority = authorityOf(url);
     return new RegistryClient({
       url,
       ...(handler === null ? {} : { handler }),
+      ...(sharing === null ? {} : { sharing }),
       fetchCredentials: await this.#defaultCredentials(),
       insecure: config.insecure.includes(authority) || config.insecure.includes(new URL(url).hostname),
       ...(config.ca === null ? {} : { ca: await readAuthorities(config.ca) }),

@@ -1,6 +1,7 @@
 import { LadingError, type Side } from "../errors.js";
 import type { FetchCredentials } from "../oci/credential.js";
 import type { WireHandler } from "../oci/wire.js";
+import type { BlobSharing } from "./blob-sharing.js";
 import { listCatalog } from "./catalog.js";
 import { type Clock, systemClock } from "./clock.js";
 import { Endpoint } from "./endpoint.js";
@@ -15,6 +16,8 @@ export interface RegistryClientOptions {
   readonly url: string;
   /** A registry of this process, instead of the network. */
   readonly handler?: WireHandler | undefined;
+  /** What that registry shares as files. @default nothing */
+  readonly sharing?: BlobSharing | undefined;
   /** Who asks, where a repository says nothing else. */
   readonly fetchCredentials: FetchCredentials;
   /** The registry may be spoken to by plain http, or with a certificate that nobody vouches for. */
@@ -156,6 +159,7 @@ export class RegistryClient {
       side: side ?? null,
       fetchCredentials: fetchCredentials ?? this.#options.fetchCredentials,
       send: this.#transport.send,
+      sharing: this.#options.sharing ?? null,
       clock: this.#clock,
       random: this.#random,
     });

@@ -1,6 +1,7 @@
 import { isLadingError, LadingError, type Side } from "../errors.js";
 import type { FetchCredentials, RepositoryAction } from "../oci/credential.js";
 import type { Digest } from "../oci/digest.js";
+import type { BlobSharing } from "./blob-sharing.js";
 import { discard, readBody } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
 import type { Clock } from "./clock.js";
@@ -40,6 +41,8 @@ export interface EndpointOptions {
   readonly side: Side | null;
   readonly fetchCredentials: FetchCredentials;
   readonly send: Send;
+  /** Null for a registry that has a wire alone. */
+  readonly sharing: BlobSharing | null;
   readonly clock: Clock;
   readonly random: () => number;
 }
@@ -56,6 +59,7 @@ export class Endpoint {
   readonly authority: string;
   readonly registry: URL;
   readonly side: Side | null;
+  readonly sharing: BlobSharing | null;
   readonly clock: Clock;
   readonly random: () => number;
   readonly #repository: string | null;
@@ -72,6 +76,7 @@ export class Endpoint {
     this.registry = options.registry;
     this.#repository = repository;
     this.side = options.side;
+    this.sharing = options.sharing;
     this.clock = options.clock;
     this.random = options.random;
     this.#fetchCredentials = options.fetchCredentials;

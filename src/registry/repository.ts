@@ -1,4 +1,4 @@
-import type { ByteSource, ContentStore, PutOptions, PutResult, ReadOptions } from "../content/store.js";
+import type { ByteSource, ContentStore, FileBacked, PutOptions, PutResult, ReadOptions } from "../content/store.js";
 import { readAll, verifyStream } from "../content/verify.js";
 import { LadingError, type Side } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
@@ -21,7 +21,7 @@ interface SignalOption {
  * One repository of a registry as a content store: manifests are told from blobs by their media type. Errors
  * carry the status and the side that it stands on.
  */
-export class Repository implements ContentStore {
+export class Repository implements ContentStore, FileBacked {
   readonly #endpoint: Endpoint;
 
   /** @internal Made by {@link RegistryClient.repository}. */
@@ -73,6 +73,11 @@ export class Repository implements ContentStore {
     await writeManifest(this.#endpoint, bytes, mediaType, digest, { signal });
     onBytes?.(size);
     return { outcome: "stored", transferred: size };
+  }
+
+  /** The file of a blob, in a registry of this process that shares them; null otherwise. */
+  async path(digest: Digest): Promise<string | null> {
+    return (await this.#endpoint.sharing?.blobPath({ repository: this.name, digest })) ?? null;
   }
 
   async resolve(reference: string, options: SignalOption = {}): Promise<Descriptor | null> {

@@ -1,6 +1,7 @@
 import type { ByteSource, PutOptions, PutResult } from "../content/store.js";
 import { abortError, isLadingError, LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
+import { shareBlob } from "./blob-sharing.js";
 import { hasBlob } from "./blobs.js";
 import type { Endpoint, EndpointRequest } from "./endpoint.js";
 import { mountBlob } from "./mounts.js";
@@ -13,7 +14,7 @@ const chunkSize = 64 * 1024 * 1024;
 const commitPatience = 15 * 60_000;
 
 /**
- * Moves one blob into a repository: looks for it, tries to mount it, then sends it in one request. What breaks
+ * Moves one blob into a repository: looks for it, tries to mount it or to share its file, then sends it in one request. What breaks
  * goes on where the registry says that it stands; a registry that wants chunks gets chunks.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs
  */
@@ -26,6 +27,11 @@ export async function uploadBlob(
   if (await hasBlob(endpoint, descriptor, options)) return { outcome: "exists", transferred: 0 };
   const mount = await mountBlob(endpoint, descriptor, options);
   if (mount === "mounted") return { outcome: "mounted", transferred: 0 };
+  if (await shareBlob(endpoint.sharing, endpoint.name, descriptor, options)) {
+    if (mount !== null) await cancelSession(endpoint, mount);
+    options.onBytes?.(descriptor.size);
+    return { outcome: "stored", transferred: descriptor.size };
+  }
   return await new Upload(endpoint, descriptor, source, options).run(mount);
 }
 
