@@ -1,9 +1,10 @@
 import { type Config, type LoadConfigOptions, loadConfig } from "./config/config.js";
-import { abortError } from "./errors.js";
+import { throwIfAborted } from "./errors.js";
 import type { Parser } from "./image/parser.js";
 import { Images } from "./images.js";
 import { LocalImages } from "./local-images.js";
 import type { FetchCredentials } from "./oci/credential.js";
+import { checkCallOptions, misused } from "./operations/call-options.js";
 import { ClientContext } from "./operations/context.js";
 import type { DoctorOptions, DoctorResult } from "./operations/doctor.js";
 import type { LoginOptions, LoginResult, LogoutResult } from "./operations/login.js";
@@ -65,8 +66,9 @@ export interface Client extends AsyncDisposable {
  * @throws LadingError `config-invalid`
  */
 export async function openClient(options: OpenClientOptions | null = null): Promise<Client> {
+  checkOptions(options);
   const { env, fetchCredentials, onWarning, onDebug, signal, ...settings } = options ?? {};
-  if (signal?.aborted) throw abortError(signal);
+  throwIfAborted(signal);
   const environment = Object.freeze({ ...(env ?? process.env) });
   const { config: given, configPath, engine, storePath, concurrency, ...overrides } = settings;
   const config = await loadConfig({
@@ -79,15 +81,20 @@ export async function openClient(options: OpenClientOptions | null = null): Prom
     env: environment,
   });
   const context = new ClientContext({ config, env: environment, fetchCredentials, onWarning, onDebug });
-  const close = () => context.close();
-  signal?.addEventListener("abort", () => void close(), { once: true });
+  throwIfAborted(signal);
+  const closeBySignal = () => void context.close(signal?.reason);
+  signal?.addEventListener("abort", closeBySignal, { once: true });
+  const close = async () => {
+    signal?.removeEventListener("abort", closeBySignal);
+    await context.close();
+  };
   return Object.freeze({
     config,
     parse: context.parser,
     images: new Images(context),
     local: new LocalImages(context),
     login: (login: LoginOptions) =>
-      context.run("login", { signal: login.signal }, async (joined) => {
+      context.run("login", { options: login }, async (joined) => {
         const operation = await import("./operations/login.js");
         return await operation.login(context, login, joined);
       }),
@@ -97,11 +104,25 @@ export async function openClient(options: OpenClientOptions | null = null): Prom
         return await operation.logout(context, registry);
       }),
     doctor: (doctorOptions: DoctorOptions | null = null) =>
-      context.run("doctor", { signal: doctorOptions?.signal }, async (joined) => {
+      context.run("doctor", { options: doctorOptions }, async (joined) => {
         const { doctor } = await import("./operations/doctor.js");
         return await doctor(context, doctorOptions ?? {}, joined);
       }),
     close,
     [Symbol.asyncDispose]: close,
   });
+}
+
+/** @throws LadingError `usage` */
+function checkOptions(options: unknown): void {
+  checkCallOptions(options);
+  const { env, config, onWarning, onDebug } = (options ?? {}) as Readonly<Record<string, unknown>>;
+  for (const [name, value] of Object.entries({ env, config })) {
+    if (value !== undefined && value !== null && (typeof value !== "object" || Array.isArray(value))) {
+      throw misused(name, "an object");
+    }
+  }
+  for (const [name, value] of Object.entries({ onWarning, onDebug })) {
+    if (value !== undefined && value !== null && typeof value !== "function") throw misused(name, "a function");
+  }
 }

@@ -42,7 +42,7 @@ export class Images {
     options: PushOptions | null = null,
   ): Promise<RemoteImage> {
     const result = await this.pushDetailed(local, remote, options);
-    return remote === null ? result.remote : RemoteImage.from(remote);
+    return remote ?? result.remote;
   }
 
   /** {@link push}, with what happened. A local image may be an image ID here (`sha256:…`); then `remote` is needed. */
@@ -51,7 +51,7 @@ export class Images {
     remote: RemoteImage | null = null,
     options: PushOptions | null = null,
   ): Promise<PushResult> {
-    return this.#run("push", options, String(local), async (signal) => {
+    return this.#run("push", options, local, async (signal) => {
       const from = localReference(local);
       const to = remote === null ? this.#context.parser.toRemote(named(from)) : RemoteImage.from(remote);
       const { push } = await import("./operations/push.js");
@@ -70,7 +70,7 @@ export class Images {
     options: PullOptions | null = null,
   ): Promise<LocalImage> {
     const result = await this.pullDetailed(remote, local, options);
-    return local === null ? result.local : LocalImage.from(local);
+    return local ?? result.local;
   }
 
   /** {@link pull}, with what happened. */
@@ -79,7 +79,7 @@ export class Images {
     local: LocalImage | null = null,
     options: PullOptions | null = null,
   ): Promise<PullResult> {
-    return this.#run("pull", options, String(remote), async (signal) => {
+    return this.#run("pull", options, remote, async (signal) => {
       const { pull } = await import("./operations/pull.js");
       const to = local === null ? null : LocalImage.from(local);
       return await pull(this.#context, RemoteImage.from(remote), to, options ?? {}, signal);
@@ -102,7 +102,7 @@ export class Images {
     destination: RemoteImage,
     options: CopyOptions | null = null,
   ): Promise<CopyResult | CopyAllResult> {
-    return this.#run("copy", options, String(source), async (signal) => {
+    return this.#run("copy", options, source, async (signal) => {
       const { copy, copyAll } = await import("./operations/copy.js");
       const [from, to] = [RemoteImage.from(source), RemoteImage.from(destination)];
       return options?.allTags
@@ -117,7 +117,7 @@ export class Images {
   }
 
   digestDetailed(remote: RemoteImage, options: PlatformedOptions | null = null): Promise<DigestResult> {
-    return this.#run("digest", options, String(remote), async (signal) => {
+    return this.#run("digest", options, remote, async (signal) => {
       const { digest } = await import("./operations/size.js");
       return await digest(this.#context, RemoteImage.from(remote), options ?? {}, signal);
     });
@@ -129,7 +129,7 @@ export class Images {
    * @returns The digest that was deleted.
    */
   rm(remote: RemoteImage, digest: string, options: CallOptions | null = null): Promise<string> {
-    return this.#run("rm", options, String(remote), async (signal) => {
+    return this.#run("rm", options, remote, async (signal) => {
       const { removeDigest } = await import("./operations/remove.js");
       return await removeDigest(this.#context, RemoteImage.from(remote), parseDigest(digest), options ?? {}, signal);
     });
@@ -140,7 +140,7 @@ export class Images {
     remotes: RemoteImage | readonly RemoteImage[],
     options: RemovalOptions | null = null,
   ): Promise<RemovalResult> {
-    return this.#run("rm", options, String(remotes), async (signal) => {
+    return this.#run("rm", options, remotes, async (signal) => {
       const { planRemoval } = await import("./operations/remove.js");
       return await planRemoval(this.#context, several(remotes), options ?? {}, signal);
     });
@@ -148,7 +148,7 @@ export class Images {
 
   /** Removes tags and digests as the CLI's `rm` does; a failure of one is in its row. */
   remove(remotes: RemoteImage | readonly RemoteImage[], options: RemovalOptions | null = null): Promise<RemovalResult> {
-    return this.#run("rm", options, String(remotes), async (signal) => {
+    return this.#run("rm", options, remotes, async (signal) => {
       const { remove } = await import("./operations/remove.js");
       return await remove(this.#context, several(remotes), options ?? {}, signal);
     });
@@ -156,7 +156,7 @@ export class Images {
 
   /** Removes one tag, and its manifest only if no other tag, index or referrer uses it. */
   removeTag(remote: RemoteImage, options: RemovalOptions | null = null): Promise<RemovalResult> {
-    return this.#run("rm", options, String(remote), async (signal) => {
+    return this.#run("rm", options, remote, async (signal) => {
       const { removeTag } = await import("./operations/remove.js");
       return await removeTag(this.#context, RemoteImage.from(remote), options ?? {}, signal);
     });
@@ -183,7 +183,9 @@ export class Images {
     options: ListOptions | null = null,
   ): AsyncGenerator<readonly RemoteImage[]> {
     const { listPages } = await import("./operations/list.js");
-    yield* this.#pages("ls", options, (signal) => listPages(this.#context, clusterName, options ?? {}, signal));
+    yield* this.#pages("ls", options, clusterName ?? undefined, (signal) =>
+      listPages(this.#context, clusterName, options ?? {}, signal),
+    );
   }
 
   /** The tags of a repository, each as an image with its tag. @throws LadingError `bad-reference` where `remote` has a tag */
@@ -193,7 +195,7 @@ export class Images {
   }
 
   tagsDetailed(remote: RemoteImage, options: TagsOptions | null = null): Promise<TagsResult> {
-    return this.#run("tags", options, String(remote), async (signal) => {
+    return this.#run("tags", options, remote, async (signal) => {
       const { tags } = await import("./operations/tags.js");
       return await tags(this.#context, RemoteImage.from(remote), options ?? {}, signal);
     });
@@ -202,12 +204,10 @@ export class Images {
   /** {@link tags}, a page at a time. */
   async *tagPages(remote: RemoteImage, options: CallOptions | null = null): AsyncGenerator<readonly RemoteImage[]> {
     const { tagPages } = await import("./operations/tags.js");
-    const image = RemoteImage.from(remote);
-    for await (const page of this.#pages("tags", options, (signal) =>
-      tagPages(this.#context, image, options ?? {}, signal),
-    )) {
-      yield page.map((tag) => image.withTag(tag));
-    }
+    const pages = this.#pages("tags", options, remote, (signal) =>
+      tagPages(this.#context, RemoteImage.from(remote), options ?? {}, signal),
+    );
+    for await (const page of pages) yield page.map((tag) => RemoteImage.from(remote).withTag(tag));
   }
 
   /** Compressed bytes of the layers; of an index, of its distinct layers; with `platform`, of that image. */
@@ -216,7 +216,7 @@ export class Images {
   }
 
   sizeDetailed(remote: RemoteImage, options: PlatformedOptions | null = null): Promise<SizeResult> {
-    return this.#run("size", options, String(remote), async (signal) => {
+    return this.#run("size", options, remote, async (signal) => {
       const { size } = await import("./operations/size.js");
       return await size(this.#context, RemoteImage.from(remote), options ?? {}, signal);
     });
@@ -224,7 +224,7 @@ export class Images {
 
   /** Name and size (bytes) of a tag. */
   tagInfo(remote: RemoteImage, options: CallOptions | null = null): Promise<Tag> {
-    return this.#run("info", options, String(remote), async (signal) => {
+    return this.#run("info", options, remote, async (signal) => {
       const { tagInfo } = await import("./operations/tags.js");
       return await tagInfo(this.#context, RemoteImage.from(remote), options ?? {}, signal);
     });
@@ -232,7 +232,7 @@ export class Images {
 
   /** A tag's row of {@link tagsDetailed}, with all details. */
   info(remote: RemoteImage, options: CallOptions | null = null): Promise<TagInfoResult> {
-    return this.#run("info", options, String(remote), async (signal) => {
+    return this.#run("info", options, remote, async (signal) => {
       const { info } = await import("./operations/tags.js");
       return await info(this.#context, RemoteImage.from(remote), options ?? {}, signal);
     });
@@ -240,7 +240,7 @@ export class Images {
 
   /** Manifest, configs and layers of a reference. */
   inspect(remote: RemoteImage, options: InspectOptions | null = null): Promise<InspectResult> {
-    return this.#run("inspect", options, String(remote), async (signal) => {
+    return this.#run("inspect", options, remote, async (signal) => {
       const { inspect } = await import("./operations/inspect.js");
       return await inspect(this.#context, RemoteImage.from(remote), options ?? {}, signal);
     });
@@ -249,29 +249,35 @@ export class Images {
   #run<T>(
     operation: string,
     options: CallOptions | null,
-    image: string | undefined,
+    image: unknown,
     task: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    return this.#context.run(operation, { signal: options?.signal, image }, task);
+    return this.#context.run(operation, { options, image }, task);
   }
 
   /** Each page is a call of its own: it fails when the client is closed, and the signal ends it. */
   async *#pages<T>(
     operation: string,
     options: CallOptions | null,
+    image: unknown,
     open: (signal: AbortSignal) => AsyncGenerator<T>,
   ): AsyncGenerator<T> {
     const stop = new AbortController();
-    const pages = open(options?.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal);
+    const opened: { pages?: AsyncGenerator<T> } = {};
     try {
       for (;;) {
-        const next = await this.#run(operation, options, undefined, () => pages.next());
+        const next = await this.#run(operation, options, image, () => {
+          const signals = [this.#context.closing, stop.signal, ...(options?.signal ? [options.signal] : [])];
+          opened.pages ??= open(AbortSignal.any(signals));
+          return opened.pages.next();
+        });
         if (next.done) return;
         yield next.value;
       }
     } finally {
       stop.abort();
-      await pages.return(undefined).catch(() => undefined);
+      // Not waited for: what hangs in it has been told to stop.
+      opened.pages?.return(undefined).catch(() => undefined);
     }
   }
 }

@@ -1,7 +1,8 @@
 import type { EngineAttempt, EngineKind } from "./engines/engine.js";
 import { LocalImage } from "./image/local-image.js";
 import { type Digest, isDigest } from "./oci/digest.js";
-import type { CallOptions, ClientContext } from "./operations/context.js";
+import { type CallOptions, misused } from "./operations/call-options.js";
+import type { ClientContext } from "./operations/context.js";
 import type { ImportOptions, ImportResult, ImportSource } from "./operations/import.js";
 import type { InspectResult } from "./operations/inspect.js";
 import type { LoadOptions, LoadResult, LoadSource } from "./operations/load.js";
@@ -20,7 +21,6 @@ type WaitOptions = Pick<CallOptions, "signal">;
 /** The images of the engine in use: Docker, Podman or Lading's own store. */
 export class LocalImages {
   readonly #context: ClientContext;
-  #engine: (Promise<EngineChoice> & Partial<EngineChoice>) | null = null;
 
   /** @internal */
   constructor(context: ClientContext) {
@@ -33,35 +33,30 @@ export class LocalImages {
    * @throws LadingError `engine-unavailable`
    */
   get engine(): Promise<EngineChoice> & Partial<EngineChoice> {
-    if (this.#engine === null) {
-      const found: Promise<EngineChoice> & Partial<EngineChoice> = this.detect();
-      this.#engine = found;
-      found.then(
-        (choice) => Object.assign(found, choice),
-        () => {
-          this.#engine = null;
-        },
-      );
-    }
-    return this.#engine;
+    const known = this.#context.detected;
+    const found: Promise<EngineChoice> & Partial<EngineChoice> = this.detect();
+    if (known !== null) return Object.assign(found, choiceOf(known));
+    found.then(
+      (choice) => Object.assign(found, choice),
+      // Who only looks at the fields awaits nothing.
+      () => undefined,
+    );
+    return found;
   }
 
   detect(options: WaitOptions | null = null): Promise<EngineChoice> {
-    return this.#context.run("engine", { signal: options?.signal }, async () => {
-      const { kind, reason, tried } = await this.#context.engine();
-      return { kind, reason, tried };
-    });
+    return this.#context.run("engine", { options }, async (signal) => choiceOf(await this.#context.engine(signal)));
   }
 
   list(options: (LocalListOptions & WaitOptions) | null = null): Promise<LocalListResult> {
-    return this.#context.run("images", { signal: options?.signal }, async (signal) => {
+    return this.#context.run("images", { options }, async (signal) => {
       const { listLocal } = await import("./operations/local.js");
       return await listLocal(this.#context, options ?? {}, signal);
     });
   }
 
   inspect(local: LocalImage | string, options: WaitOptions | null = null): Promise<InspectResult> {
-    return this.#context.run("inspect", { signal: options?.signal, image: String(local) }, async (signal) => {
+    return this.#context.run("inspect", { options, image: local }, async (signal) => {
       const { inspectLocal } = await import("./operations/inspect.js");
       return await inspectLocal(this.#context, reference(local), signal);
     });
@@ -69,7 +64,7 @@ export class LocalImages {
 
   /** Gives an image one more name. */
   tag(local: LocalImage | string, name: LocalImage, options: WaitOptions | null = null): Promise<LocalImage> {
-    return this.#context.run("tag", { signal: options?.signal, image: String(local) }, async (signal) => {
+    return this.#context.run("tag", { options, image: local }, async (signal) => {
       const { tagLocal } = await import("./operations/local.js");
       return await tagLocal(this.#context, reference(local), LocalImage.from(name), signal);
     });
@@ -80,7 +75,7 @@ export class LocalImages {
     local: LocalImage | string,
     options: ({ readonly force?: boolean | null } & WaitOptions) | null = null,
   ): Promise<void> {
-    return this.#context.run("rmi", { signal: options?.signal, image: String(local) }, async (signal) => {
+    return this.#context.run("rmi", { options, image: local }, async (signal) => {
       const { removeLocal } = await import("./operations/local.js");
       await removeLocal(this.#context, reference(local), { force: options?.force ?? false }, signal);
     });
@@ -88,7 +83,7 @@ export class LocalImages {
 
   /** Reads a docker-archive, an OCI archive or an OCI layout folder into the engine. */
   load(source: LoadSource, options: (LoadOptions & WaitOptions) | null = null): Promise<LoadResult> {
-    return this.#context.run("load", { signal: options?.signal }, async (signal) => {
+    return this.#context.run("load", { options }, async (signal) => {
       const { load } = await import("./operations/load.js");
       return await load(this.#context, source, options ?? {}, signal);
     });
@@ -100,8 +95,9 @@ export class LocalImages {
     target: SaveTarget,
     options: (SaveOptions & WaitOptions) | null = null,
   ): Promise<SaveResult> {
-    return this.#context.run("save", { signal: options?.signal, image: locals.join(", ") }, async (signal) => {
+    return this.#context.run("save", { options, image: locals }, async (signal) => {
       const { save } = await import("./operations/save.js");
+      if (!Array.isArray(locals)) throw misused("images", "a list of local images");
       return await save(this.#context, locals.map(reference), target, options ?? {}, signal);
     });
   }
@@ -112,11 +108,15 @@ export class LocalImages {
     name: LocalImage,
     options: (ImportOptions & WaitOptions) | null = null,
   ): Promise<ImportResult> {
-    return this.#context.run("import", { signal: options?.signal, image: String(name) }, async (signal) => {
+    return this.#context.run("import", { options, image: name }, async (signal) => {
       const { importImage } = await import("./operations/import.js");
       return await importImage(this.#context, source, LocalImage.from(name), options ?? {}, signal);
     });
   }
+}
+
+function choiceOf({ kind, reason, tried }: EngineChoice): EngineChoice {
+  return { kind, reason, tried };
 }
 
 function reference(local: LocalImage | string): LocalImage | Digest {

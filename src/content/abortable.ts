@@ -1,6 +1,36 @@
 import { abortError, throwIfAborted } from "../errors.js";
 
 /**
+ * What a promise gives, waited for no longer than `patience` ms after the signal has fired: what the caller's own functions
+ * do can't be ended, only left.
+ * @throws LadingError `cancelled`, `timeout`
+ */
+export async function unlessAborted<Value>(
+  work: Promise<Value>,
+  signal: AbortSignal | undefined,
+  patience = 0,
+): Promise<Value> {
+  if (signal === undefined) return await work;
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort = () => {};
+  const left = new Promise<never>((_resolve, reject) => {
+    const leave = () => reject(abortError(signal));
+    onAbort = () => {
+      if (patience === 0) leave();
+      else timer = setTimeout(leave, patience);
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([work, left]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    clearTimeout(timer);
+  }
+}
+
+/**
  * The same stream, which ends at once when the signal fires, even where the source does not listen to it. Whatever
  * the source throws after that is the signal's doing.
  * @throws LadingError `cancelled`, `timeout`

@@ -9,6 +9,11 @@ export interface ProgressEvents extends AsyncIterable<ImageProgressEvent> {
   attach(): () => void;
 }
 
+export interface ProgressEventsOptions {
+  /** Events that wait for the reader before steps are dropped. @default 1000 */
+  readonly limit?: number | null | undefined;
+}
+
 interface Queued {
   readonly event: ImageProgressEvent;
   /** First of its layer and status: never dropped. */
@@ -19,10 +24,9 @@ interface Queued {
  * Progress as an AsyncIterable: pass it as `progress` and read it with `for await` at the same time. It ends when
  * the transfers that report to it are over. Bounded: of a status that a slow reader has not come to, the steps between
  * the first and the newest are dropped.
- *
- * @param options `limit`: events that wait for the reader before steps are dropped. @default 1000
  */
-export function progressEvents({ limit = 1000 }: { readonly limit?: number } = {}): ProgressEvents {
+export function progressEvents(options: ProgressEventsOptions | null = null): ProgressEvents {
+  const limit = options?.limit ?? 1000;
   const queue: Queued[] = [];
   const statuses = new Map<string, string>();
   let active = 0;
@@ -35,10 +39,11 @@ export function progressEvents({ limit = 1000 }: { readonly limit?: number } = {
       first = statuses.get(event.layerId) !== event.status;
       statuses.set(event.layerId, event.status);
       if (!first && queue.length >= limit) {
-        const older = queue.findLastIndex(
-          (entry) => !entry.first && entry.event.type === "step" && entry.event.layerId === event.layerId,
+        const dropped = queue.findLastIndex(
+          ({ first, event: older }) =>
+            !first && older.type === "step" && older.layerId === event.layerId && older.status === event.status,
         );
-        if (older >= 0) queue.splice(older, 1);
+        if (dropped >= 0) queue.splice(dropped, 1);
       }
     }
     queue.push({ event, first });

@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 import type { Config } from "../config/config.js";
 import { nameContext } from "../config/config.js";
+import { unlessAborted } from "../content/abortable.js";
 import type { BlobEvent } from "../content/copy.js";
 import type { LayoutStore } from "../content/layout.js";
 import { Limiter } from "../content/limiter.js";
@@ -13,8 +14,11 @@ import { type RemoteImage, wireName } from "../image/remote-image.js";
 import type { FetchCredentials } from "../oci/credential.js";
 import type { RegistryClient } from "../registry/client.js";
 import type { Repository } from "../registry/repository.js";
+import { type CallInput, type CallOptions, checkCallOptions, imageText } from "./call-options.js";
 import { MountCandidates } from "./mount-candidates.js";
 import { RegistryConnections } from "./registry-connections.js";
+
+export type { CallOptions } from "./call-options.js";
 
 export interface ContextOptions {
   readonly config: Config;
@@ -24,11 +28,8 @@ export interface ContextOptions {
   readonly onDebug?: ((text: string) => void) | null | undefined;
 }
 
-/** What every call that waits may be given. */
-export interface CallOptions {
-  readonly signal?: AbortSignal | null | undefined;
-  readonly fetchCredentials?: FetchCredentials | null | undefined;
-}
+/** Milliseconds that a cancelled call has to let go of sockets, files and children before it is left to itself. */
+const patience = 4000;
 
 /**
  * What the operations of one client share: connections, limits, the engine, the store, and the list of what runs.
@@ -49,7 +50,8 @@ export class ClientContext {
   readonly #running = new Set<Promise<unknown>>();
   readonly #identities = new WeakMap<object, number>();
   #identityCount = 0;
-  #engine: Promise<DetectedEngine> | null = null;
+  readonly #detection = new SharedWork<DetectedEngine, never>();
+  #engine: DetectedEngine | null = null;
   #store: Promise<LayoutStore> | null = null;
   #closed: Promise<void> | null = null;
 
@@ -70,6 +72,11 @@ export class ClientContext {
     });
   }
 
+  /** Whether the program that opened the client answers for credentials itself: then nothing else is asked. */
+  get fetchesCredentials(): boolean {
+    return Boolean(this.#options.fetchCredentials);
+  }
+
   warn(text: string): void {
     this.#options.onWarning?.(text);
   }
@@ -82,25 +89,8 @@ export class ClientContext {
    * Runs one call of the client: refused once the client is closed, cancelled by the caller's signal or by `close`,
    * and whatever it throws leaves as a LadingError that names the operation.
    */
-  run<T>(
-    operation: string,
-    { signal, image }: { readonly signal?: AbortSignal | null | undefined; readonly image?: string | undefined },
-    task: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    if (this.#closing.signal.aborted) {
-      return Promise.reject(new LadingError("closed", "the client is closed", { operation, image }));
-    }
-    const joined = AbortSignal.any(signal ? [this.#closing.signal, signal] : [this.#closing.signal]);
-    // Each transfer, blob and request under way listens to it, and stops when it is done.
-    setMaxListeners(0, joined);
-    const work = (async () => {
-      try {
-        throwIfAborted(joined);
-        return await task(joined);
-      } catch (error) {
-        throw this.#leave(error, joined, signal ?? null).with({ operation, image });
-      }
-    })();
+  run<T>(operation: string, input: CallInput, task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const work = this.#call(operation, input, task);
     const tracked = work.then(
       () => undefined,
       () => undefined,
@@ -110,8 +100,33 @@ export class ClientContext {
     return work;
   }
 
+  async #call<T>(
+    operation: string,
+    { options, image }: CallInput,
+    task: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    // Before anything can fail: a reader of the events ends with the call, however that ends.
+    const detach = attach(options?.progress);
+    let own: AbortSignal | null = null;
+    let joined = this.#closing.signal;
+    try {
+      if (joined.aborted) throw new LadingError("closed", "the client is closed");
+      checkCallOptions(options);
+      own = options?.signal ?? null;
+      joined = AbortSignal.any(own ? [joined, own] : [joined]);
+      // Each transfer, blob and request under way listens to it, and stops when it is done.
+      setMaxListeners(0, joined);
+      throwIfAborted(joined);
+      return await unlessAborted(task(joined), joined, patience);
+    } catch (error) {
+      throw this.#leave(error, joined, own).with({ operation, image: imageText(image) });
+    } finally {
+      detach();
+    }
+  }
+
   #leave(error: unknown, joined: AbortSignal, own: AbortSignal | null): LadingError {
-    if (isLadingError(error) && error.code === "callback-failed") return error;
+    if (isLadingError(error) && (error.code === "callback-failed" || error.code === "closed")) return error;
     // What broke because everything was torn down is not the reason; the signal is.
     if (own?.aborted) return abortError(own);
     if (joined.aborted) return abortError(joined);
@@ -120,19 +135,19 @@ export class ClientContext {
     return new LadingError("internal", `unexpected failure: ${message}`, { cause: error });
   }
 
-  /** The engine in use, found at the first call. A failure is not remembered: the engine may be started meanwhile. */
-  engine(): Promise<DetectedEngine> {
-    if (this.#engine === null) {
-      const finding = this.#findEngine();
-      this.#engine = finding;
-      finding.catch(() => {
-        if (this.#engine === finding) this.#engine = null;
-      });
-    }
-    return this.#engine;
+  /** The engine in use, where one was found and the client is not closed. */
+  get detected(): DetectedEngine | null {
+    return this.#closing.signal.aborted ? null : this.#engine;
   }
 
-  async #findEngine(): Promise<DetectedEngine> {
+  /** The engine in use, found at the first call. A failure is not remembered: the engine may be started meanwhile. */
+  async engine(signal: AbortSignal): Promise<DetectedEngine> {
+    if (this.#engine !== null) return this.#engine;
+    const find = (workSignal: AbortSignal) => this.#findEngine(workSignal);
+    return (await this.#detection.run("engine", find, { signal })).value;
+  }
+
+  async #findEngine(signal: AbortSignal): Promise<DetectedEngine> {
     const [{ detectEngine }, { homedir }] = await Promise.all([import("../engines/detect.js"), import("node:os")]);
     const detected = await detectEngine({
       engine: this.config.engine,
@@ -140,12 +155,13 @@ export class ClientContext {
       platform: process.platform,
       homeDirectory: this.env.HOME ?? homedir(),
       insecure: this.config.insecure,
-      signal: this.#closing.signal,
+      signal,
       store: async () => {
         const { StoreEngine } = await import("../engines/store.js");
         return new StoreEngine(await this.store());
       },
     });
+    this.#engine = detected;
     this.debug(`engine: ${detected.kind} (${detected.reason})`);
     return detected;
   }
@@ -216,17 +232,27 @@ export class ClientContext {
     return id;
   }
 
+  /** Fires when the client is closed. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   /** Cancels what runs, waits for it, and lets go of connections, files and children. */
-  close(): Promise<void> {
+  close(reason: unknown = new Error("the client is being closed")): Promise<void> {
     this.#closed ??= (async () => {
-      this.#closing.abort(new Error("the client is being closed"));
+      this.#closing.abort(reason);
       await Promise.all(this.#running);
-      const engine = await this.#engine?.catch(() => null);
-      await engine?.engine.close();
+      await this.#engine?.engine.close();
       await this.#connections.close();
     })();
     return this.#closed;
   }
+}
+
+/** Tells a progress object that wants to know it (`progressEvents()`) that a transfer begins; what it gives back, that it is over. */
+function attach(progress: unknown): () => void {
+  const candidate = progress as { attach?: unknown } | null | undefined;
+  return typeof candidate?.attach === "function" ? (candidate as { attach(): () => void }).attach() : () => {};
 }
 
 /** `host[:port]/path` of an image on the wire: what every tool takes in front of `@digest` or `:tag`. */

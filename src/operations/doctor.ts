@@ -2,7 +2,7 @@ import { access, constants, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type CredentialSource, credentialSources } from "../config/credentials.js";
 import type { EngineAttempt, EngineKind } from "../engines/engine.js";
-import { type ErrorCode, isLadingError } from "../errors.js";
+import { type ErrorCode, isLadingError, throwIfAborted } from "../errors.js";
 import { authorityOf } from "../image/reference.js";
 import { formatPlatform } from "../oci/platform.js";
 import { version } from "../version.js";
@@ -53,6 +53,8 @@ export async function doctor(
   const engine = await checkEngine(context, checks, signal);
   await checkRegistry(context, options, checks, signal);
   await checkStore(context, checks);
+  // What failed because it was to stop says nothing about the machine.
+  throwIfAborted(signal);
   const json: DoctorJson = { ok: checks.every(({ status }) => status !== "fail"), version, engine, checks };
   return { ...json, toJSON: () => json };
 }
@@ -79,7 +81,7 @@ async function checkEngine(
   signal: AbortSignal,
 ): Promise<DoctorJson["engine"]> {
   try {
-    const { engine, kind, reason, tried } = await context.engine();
+    const { engine, kind, reason, tried } = await context.engine(signal);
     const info = await engine.info(signal);
     const details = [
       info.version === null ? null : `version ${info.version}`,
@@ -140,11 +142,14 @@ async function checkRegistry(
             ),
       );
     } else checks.push({ ...ok("clock", "the registry does not say its time"), status: "skip" });
-    const sources = await credentialSources(client.authority, context.env);
+    const asked = options.fetchCredentials || context.fetchesCredentials;
+    const sources = asked ? [] : await credentialSources(client.authority, context.env);
     checks.push(
-      sources.length > 0
-        ? ok("credentials", `for ${client.authority}: ${sources.map(describeSource).join(", ")}`)
-        : ok("credentials", `none for ${client.authority}: requests are anonymous`),
+      asked
+        ? ok("credentials", `for ${client.authority}: this program answers for them`)
+        : sources.length > 0
+          ? ok("credentials", `for ${client.authority}: ${sources.map(describeSource).join(", ")}`)
+          : ok("credentials", `none for ${client.authority}: requests are anonymous`),
     );
   } catch (error) {
     checks.push(failed("registry", error));

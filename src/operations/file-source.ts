@@ -1,6 +1,14 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { type ErrorCode, ioError, isLadingError, LadingError, type Side } from "../errors.js";
+import { misused } from "./call-options.js";
+
+/** @throws LadingError `usage` for what is neither a path nor a stream */
+export function checkSource(source: unknown): void {
+  if (typeof source === "string" && source !== "") return;
+  if (typeof source === "object" && source !== null && Symbol.asyncIterator in source) return;
+  throw misused("the source", "a path, or an AsyncIterable of bytes");
+}
 
 /** @throws LadingError `not-found`, `io` */
 export async function isDirectory(path: string): Promise<boolean> {

@@ -42,7 +42,7 @@ export async function importImage(
   callerSignal: AbortSignal,
 ): Promise<ImportResult> {
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
-    const { engine, kind } = await context.engine();
+    const { engine, kind } = await context.engine(signal);
     const info = await engine.info(signal);
     const store = await context.store();
     const { importRootFilesystem } = await import("../content/root-filesystem.js");

@@ -108,7 +108,7 @@ export async function inspectLocal(
   local: LocalImage | Digest,
   signal: AbortSignal,
 ): Promise<InspectResult> {
-  const { engine, kind } = await context.engine();
+  const { engine, kind } = await context.engine(signal);
   const image = await engine.inspect(local, signal);
   if (image === null) throw notLocal(kind, local);
   const store = await context.store();

@@ -37,7 +37,7 @@ export async function intoEngine(
   progress: TransferProgress,
   signal: AbortSignal,
 ): Promise<readonly LoadedImage[]> {
-  const { engine } = await context.engine();
+  const { engine } = await context.engine(signal);
   const info = await engine.info(signal);
   const store = await context.store();
   // All names are looked at before the first one moves: a refusal leaves everything as it was.

@@ -1,4 +1,5 @@
 import { stat } from "node:fs/promises";
+import { abortable } from "../content/abortable.js";
 import { copyBlobs, copyManifests } from "../content/copy.js";
 import type { TransferStore } from "../content/layer-cache.js";
 import { LayoutStore } from "../content/layout.js";
@@ -11,7 +12,7 @@ import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import type { Platform } from "../oci/platform.js";
 import type { ClientContext } from "./context.js";
-import { fileBytes, isDirectory, sidedAsRead } from "./file-source.js";
+import { checkSource, fileBytes, isDirectory, sidedAsRead } from "./file-source.js";
 import { intoEngine, type LoadedImage, type Offered } from "./into-engine.js";
 import { selectManifest, wantedPlatform } from "./selection.js";
 import { type TransferProgress, withProgress } from "./transfer-progress.js";
@@ -45,8 +46,9 @@ export async function load(
   options: LoadOptions,
   callerSignal: AbortSignal,
 ): Promise<LoadResult> {
+  checkSource(source);
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
-    const { kind } = await context.engine();
+    const { kind } = await context.engine(signal);
     const platform = wantedPlatform(options.platform, context.config.platform, null);
     const offered = await readImages(context, source, platform, progress, signal).catch((error: unknown) => {
       throw sidedAsRead(error);
@@ -69,7 +71,7 @@ async function readImages(
   const { readImageArchive } = await import("../content/archive.js");
   // An archive takes about its own size in the store; of a stream nobody knows how long it is.
   if (typeof source === "string") await context.requireSpace((await stat(source)).size);
-  const bytes = typeof source === "string" ? fileBytes(source) : source;
+  const bytes = abortable(typeof source === "string" ? fileBytes(source) : source, signal);
   const archive = readImageArchive(bytes, { into: store, format: "docker", platform, progress, signal });
   for await (const _descriptor of archive) {
     // Each is in the store by now; what the archive holds is known at its end.

@@ -38,7 +38,7 @@ export async function listLocal(
   { glob }: LocalListOptions,
   signal: AbortSignal,
 ): Promise<LocalListResult> {
-  const { engine, kind } = await context.engine();
+  const { engine, kind } = await context.engine(signal);
   const all = await engine.list(signal);
   const matches = glob ? globMatcher(glob) : null;
   const images = all.filter(
@@ -66,7 +66,7 @@ export async function tagLocal(
   name: LocalImage,
   signal: AbortSignal,
 ): Promise<LocalImage> {
-  const { engine, kind } = await context.engine();
+  const { engine, kind } = await context.engine(signal);
   if ((await engine.inspect(local, signal)) === null) throw notLocal(kind, local);
   await engine.tag(local, name, signal);
   return name;
@@ -78,7 +78,7 @@ export async function removeLocal(
   { force }: { readonly force: boolean },
   signal: AbortSignal,
 ): Promise<void> {
-  const { engine, kind } = await context.engine();
+  const { engine, kind } = await context.engine(signal);
   if ((await engine.inspect(local, signal)) === null) throw notLocal(kind, local);
   await engine.remove(local, { force, signal });
   if (kind === "store") {
@@ -97,7 +97,7 @@ export async function refuseToMoveNames(
   signal: AbortSignal,
 ): Promise<void> {
   if (force) return;
-  const { engine } = await context.engine();
+  const { engine } = await context.engine(signal);
   for (const name of names) {
     const existing = await engine.inspect(name, signal);
     if (existing === null || id(existing)) continue;

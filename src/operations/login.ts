@@ -2,6 +2,7 @@ import { eraseCredential, storeCredential } from "../config/credentials.js";
 import { LadingError } from "../errors.js";
 import { authorityOf, isAuthority } from "../image/reference.js";
 import type { Credential, FetchCredentials } from "../oci/credential.js";
+import { misused } from "./call-options.js";
 import type { ClientContext } from "./context.js";
 
 export interface LoginOptions {
@@ -23,6 +24,9 @@ export interface LoginResult {
 
 /** Verifies first, then stores: a failed login changes nothing. */
 export async function login(context: ClientContext, options: LoginOptions, signal: AbortSignal): Promise<LoginResult> {
+  for (const name of ["username", "password"] as const) {
+    if (typeof options?.[name] !== "string") throw misused(name, "a string");
+  }
   const target = registryTarget(context, options.registry ?? null);
   const credential: Credential = { username: options.username, password: options.password };
   if (options.username === "" || options.username.includes(":")) {
@@ -64,6 +68,7 @@ function registryTarget(
   text: string | null,
 ): { readonly cluster: string } | { readonly host: string } {
   if (text === null) return { cluster: context.config.cluster };
+  if (typeof text !== "string") throw misused("registry", "host[:port] or a cluster's name");
   if (Object.hasOwn(context.config.clusters, text)) return { cluster: text };
   const host = text.replace(/^https?:\/\//, "").replace(/\/+$/, "");
   if (!isAuthority(host)) {

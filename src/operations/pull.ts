@@ -38,7 +38,7 @@ export async function pull(
   callerSignal: AbortSignal,
 ): Promise<PullResult> {
   const started = performance.now();
-  const { engine, kind } = await context.engine();
+  const { engine, kind } = await context.engine(callerSignal);
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
     const repository = await context.repository(remote, "source", options);
     const target = localTarget(context, remote, local);

@@ -44,7 +44,7 @@ export async function push(
 ): Promise<PushResult> {
   const started = performance.now();
   const tags = targetTags(remote, options.tags);
-  const { engine, kind } = await context.engine();
+  const { engine, kind } = await context.engine(callerSignal);
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
     const repository = await context.repository(remote, "destination", options);
     const src = local instanceof LocalImage ? local : new LocalImage(local.replace(":", "-"), null);

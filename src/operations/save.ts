@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { unlessAborted } from "../content/abortable.js";
 import { convertManifests } from "../content/convert.js";
 import { copyBlobs, copyManifests, rootOf } from "../content/copy.js";
 import { LayoutStore } from "../content/layout.js";
@@ -13,12 +14,15 @@ import type { ImageProgress } from "../image/progress.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { isManifestType } from "../oci/media-types.js";
+import { checkedChoice, misused } from "./call-options.js";
 import type { ClientContext } from "./context.js";
 import { notLocal } from "./push.js";
 import { selectManifest, wantedPlatform } from "./selection.js";
 import { withProgress } from "./transfer-progress.js";
 
-export type SaveFormat = "docker-archive" | "oci-archive" | "oci-dir";
+const saveFormats = ["docker-archive", "oci-archive", "oci-dir"] as const;
+
+export type SaveFormat = (typeof saveFormats)[number];
 
 /** A file or folder by its path, or a function that takes the archive's bytes and resolves once it wants more. */
 export type SaveTarget = string | ((chunk: Uint8Array) => Promise<void>);
@@ -56,9 +60,12 @@ export async function save(
   options: SaveOptions,
   callerSignal: AbortSignal,
 ): Promise<SaveResult> {
-  const as = options.as ?? "docker-archive";
+  const as = checkedChoice("as", options.as, saveFormats) ?? "docker-archive";
+  if (typeof target !== "string" && (typeof target !== "function" || as === "oci-dir")) {
+    throw misused("the target", as === "oci-dir" ? "the path of a folder" : "a path, or a function that takes bytes");
+  }
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
-    const { kind, engine } = await context.engine();
+    const { kind, engine } = await context.engine(signal);
     const store = await context.store();
     const info = await engine.info(signal);
     const images: Saved[] = [];
@@ -147,7 +154,7 @@ async function writeArchive(
         )
       : writeOciArchive(images, store, { missing: "refuse", signal });
   if (typeof target === "string") await writeFile(target, bytes, signal);
-  else for await (const chunk of bytes) await target(chunk);
+  else for await (const chunk of bytes) await unlessAborted(target(chunk), signal);
 }
 
 /** Beside its place first, so that a save that fails leaves what was there. */

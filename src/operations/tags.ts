@@ -3,6 +3,7 @@ import { isLadingError, LadingError, type LadingErrorJson } from "../errors.js";
 import type { RemoteImage } from "../image/remote-image.js";
 import { Tag } from "../image/tag.js";
 import type { Digest } from "../oci/digest.js";
+import { checkedChoice } from "./call-options.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { globMatcher } from "./glob.js";
 import { RemoteDetails } from "./remote-details.js";
@@ -72,11 +73,12 @@ export async function tags(
   options: TagsOptions,
   signal: AbortSignal,
 ): Promise<TagsResult> {
+  const sort = checkedChoice("sort", options.sort, ["name", "date", "size"]);
   const names: string[] = [];
   for await (const page of tagPages(context, image, options, signal)) names.push(...page);
   const matches = options.filter ? globMatcher(options.filter) : () => true;
   const wanted = names.filter((name) => matches(name));
-  const byDetails = options.sort === "date" || options.sort === "size";
+  const byDetails = sort === "date" || sort === "size";
   let rows: TagRow[];
   if (options.details || byDetails) {
     const details = new RemoteDetails(await context.repository(image, "source", options), signal);
@@ -85,7 +87,7 @@ export async function tags(
   } else {
     rows = wanted.map((tag) => ({ ...emptyRow, tag }));
   }
-  sortRows(rows, options.sort ?? null);
+  sortRows(rows, sort);
   const reference = wirePath(image);
   const json: TagsJson = { image: image.toString(), reference, tags: rows };
   return { image, reference, tags: rows, toJSON: () => json };

@@ -76,14 +76,12 @@ export class TransferProgress implements LayerProgress {
   readonly #now: () => number;
   readonly #layers = new Map<string, Layer>();
   readonly #aliases = new Map<string, string>();
-  readonly #detach: (() => void) | null;
   #closed = false;
 
   constructor({ progress, onFailure, now = () => performance.now() }: TransferProgressOptions) {
     this.#call = caller(progress);
     this.#onFailure = onFailure;
     this.#now = now;
-    this.#detach = isAttachable(progress) ? progress.attach() : null;
   }
 
   push(data: ImageProgressPush): void {
@@ -144,7 +142,6 @@ export class TransferProgress implements LayerProgress {
   close(): void {
     this.#closed = true;
     for (const layer of this.#layers.values()) this.#drop(layer);
-    this.#detach?.();
   }
 
   #layer(id: string): Layer {
@@ -230,13 +227,6 @@ export async function withProgress<T>(
   } finally {
     tracker.close();
   }
-}
-
-/** A progress object that wants to know when transfers begin and end, as `progressEvents()` gives. */
-function isAttachable(progress: unknown): progress is { attach(): () => void } {
-  return (
-    typeof progress === "object" && progress !== null && typeof (progress as { attach?: unknown }).attach === "function"
-  );
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

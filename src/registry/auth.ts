@@ -1,3 +1,4 @@
+import { unlessAborted } from "../content/abortable.js";
 import { SharedWork } from "../content/shared-work.js";
 import { isLadingError, LadingError } from "../errors.js";
 import type { Credential, FetchCredentials } from "../oci/credential.js";
@@ -149,7 +150,8 @@ export class Authenticator {
     const ask = async (workSignal: AbortSignal) => {
       const request = { registry: this.#options.authority, repository, actions, side, signal: workSignal };
       try {
-        return (await fetchCredentials(request)) ?? null;
+        // It is the caller's, and may not listen to the signal.
+        return (await unlessAborted(Promise.resolve(fetchCredentials(request)), workSignal)) ?? null;
       } catch (error) {
         if (isLadingError(error)) throw error;
         throw new LadingError("callback-failed", "fetchCredentials failed", { cause: error });
