@@ -64,6 +64,8 @@ class Pull {
   readonly #options: PullOptions;
   readonly #progress: TransferProgress;
   readonly #signal: AbortSignal;
+  /** What came before it was known what else is wanted: the config. */
+  readonly #early = new Map<Digest, PutResult>();
 
   constructor(
     context: ClientContext,
@@ -99,7 +101,7 @@ class Pull {
       (info.imageStore !== "oci-layout" || (await whole(store, selection)))
     ) {
       for (const layer of layers) this.#progress.finish(layer.digest, "exists", layer.size);
-      return { ...outcome, results: new Map(), id: before.id, previousId: null, unchanged: true };
+      return { ...outcome, results: this.#early, id: before.id, previousId: null, unchanged: true };
     }
     for (const layer of layers) this.#progress.report(layer.digest, "waiting", 0, layer.size);
     const present = await this.#layersInEngine(selection);
@@ -107,7 +109,7 @@ class Pull {
     let missing = 0;
     for (const blob of wanted) if (!(await store.has(blob))) missing += blob.size;
     await this.#context.requireSpace(missing);
-    const results = await this.#download(store, wanted, selection);
+    const results = new Map([...(await this.#download(store, wanted, selection)), ...this.#early]);
     await copyManifests(selection.tree.manifests, store, signal);
     const { id } = await this.#engine.importImage(selection.root, {
       from: store,
@@ -168,8 +170,9 @@ class Pull {
   async #config(store: LayoutStore, image: RawManifest): Promise<ImageConfig | null> {
     if (image.manifest.kind !== "image" || image.manifest.config.size > limits.config) return null;
     if (!/\b(?:image\.config|container\.image)\b/.test(image.manifest.config.mediaType)) return null;
-    await this.#download(store, [image.manifest.config], null);
-    const bytes = await readVerified(store, image.manifest.config, { limit: limits.config, signal: this.#signal });
+    const { config } = image.manifest;
+    for (const [digest, result] of await this.#download(store, [config], null)) this.#early.set(digest, result);
+    const bytes = await readVerified(store, config, { limit: limits.config, signal: this.#signal });
     return parseImageConfig(bytes);
   }
 

@@ -99,9 +99,9 @@ class Push {
     if (known !== null && unchanged !== null) {
       return { tree: known, ...(await this.#about(known, info, store)), results: new Map(), unchanged };
     }
-    const { tree, results } = await this.#transfer(store, info, image, platform, known);
+    const transferred = await this.#transfer(store, info, image, platform, known);
     await this.#context.trimCache();
-    return { tree, ...(await this.#about(tree, info, store)), results, unchanged: false };
+    return { ...transferred, ...(await this.#about(transferred.tree, info, store)) };
   }
 
   /**
@@ -153,6 +153,12 @@ class Push {
     return moved.length === 0;
   }
 
+  async #isTagged({ root }: ContentTree): Promise<boolean> {
+    const { tags, signal } = this.#request;
+    const heads = await Promise.all(tags.map((tag) => this.#repository.resolve(tag, { signal })));
+    return heads.every((head) => head?.digest === root.digest);
+  }
+
   async #refuseToMove(digest: Digest): Promise<void> {
     const { tags, signal, remote } = this.#request;
     const heads = await Promise.all(tags.map((tag) => this.#repository.resolve(tag, { signal })));
@@ -165,7 +171,7 @@ class Push {
     image: EngineImage,
     platform: Platform | null,
     known: ContentTree | null,
-  ): Promise<Pick<PushOutcome, "tree" | "results">> {
+  ): Promise<Pick<PushOutcome, "tree" | "results" | "unchanged">> {
     const { options, progress, signal } = this.#request;
     for (const layer of known?.layers ?? []) progress.report(layer.digest, "waiting", 0, layer.size);
     const copy = () => this.#copyBlobs(store, platform, known);
@@ -177,9 +183,14 @@ class Push {
     await copyManifests(tree.manifests, store, signal);
     await store.rememberManifest(image.id, options.format ?? "original", platformKey(platform), tree.root);
     if (options.noClobber) await this.#refuseToMove(tree.root.digest);
-    await copyManifests(tree.manifests.slice(0, -1), this.#repository, signal);
-    await this.#pointTags(tree, this.#request.tags);
-    return { tree, results };
+    // Of an image that was only exported to see that the registry has it, nothing has changed.
+    const unchanged =
+      [...results.values()].every(({ outcome }) => outcome === "exists") && (await this.#isTagged(tree));
+    if (!unchanged) {
+      await copyManifests(tree.manifests.slice(0, -1), this.#repository, signal);
+      await this.#pointTags(tree, this.#request.tags);
+    }
+    return { tree, results, unchanged };
   }
 
   async #copyBlobs(store: TransferStore, platform: Platform | null, known: ContentTree | null) {

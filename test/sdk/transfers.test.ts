@@ -129,6 +129,34 @@ describe("progress", () => {
   });
 });
 
+describe("what a result counts", () => {
+  it("is every blob of the image, the config too, as many received as were sent", async () => {
+    const { local } = await localImage("app:1", { layers: 2 });
+    const remote = bench.client.parse.remoteImage("image:app:1");
+    const pushed = await bench.client.images.pushDetailed(local, remote);
+    expect(pushed.blobs).toEqual({ sent: 3, mounted: 0, existing: 0 });
+    const other = await bench.open({ storePath: join(bench.directory, "other") });
+    const pulled = await other.images.pullDetailed(remote);
+    expect(pulled.blobs).toEqual({ received: 3, existing: 0 });
+    expect(pulled.bytesReceived).toBe(pushed.bytesSent);
+    const again = await other.images.pullDetailed(remote);
+    expect(again).toMatchObject({ unchanged: true, bytesReceived: 0, blobs: { received: 0, existing: 3 } });
+  });
+
+  it("says unchanged where the registry had it all under its tags, whether the first push is remembered or not", async () => {
+    const { local } = await localImage("app:1");
+    const [remote, moved] = ["image:app:1", "image:app:2"].map((text) => bench.client.parse.remoteImage(text));
+    if (remote === undefined || moved === undefined) throw new Error("no names");
+    const { digest } = await bench.client.images.pushDetailed(local, remote);
+    const other = await bench.open({ storePath: join(bench.directory, "other") });
+    await other.images.pullDetailed(remote, local);
+    const nothing = { digest, bytesSent: 0, blobs: { sent: 0, mounted: 0, existing: 3 } };
+    expect(await other.images.pushDetailed(local, remote)).toMatchObject({ ...nothing, unchanged: true });
+    expect(await other.images.pushDetailed(local, moved)).toMatchObject({ ...nothing, unchanged: false });
+    expect(await bench.client.images.digest(moved)).toBe(digest);
+  });
+});
+
 describe("many layers", () => {
   it("60 at once make no warning of node's, in either direction", async () => {
     const warnings: string[] = [];
