@@ -17,6 +17,7 @@ export default defineConfig({
         testTimeout: 300_000,
         hookTimeout: 300_000,
         fileParallelism: false,
+        globalSetup: ["test/cli/build.ts"],
       }),
       project("interop", ["test/interop/**/*.test.ts"], {
         testTimeout: 300_000,

@@ -1,3 +1,4 @@
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type EngineStarter, newestDocker, olderDocker, podman, unmountBelow } from "../support/engines.js";
 import { findProgram, missingPrograms, output, runProgram } from "../support/programs.js";
@@ -10,7 +11,7 @@ export interface EngineUser {
   build(folder: string, name: string): Promise<void>;
   /** `sha256:…`; null where it has no such image. */
   id(name: string): Promise<string | null>;
-  /** What it tells of an image, without what belongs to this copy of it: names, times and places on this machine. */
+  /** What it tells of an image, without what belongs to this copy of it alone. */
   inspect(name: string): Promise<Readonly<Record<string, unknown>>>;
   /** The output of the image's own command in a container without a network. */
   run(name: string): Promise<string>;
@@ -27,23 +28,32 @@ export interface EngineUserKind {
   readonly engine: "docker" | "podman";
   /** An image's ID is the digest of what its name points at, rather than that of its config. */
   readonly keepsManifest: boolean;
+  /** Its containers run here: the newest Docker would need the shim of its own containerd. */
+  readonly runs: boolean;
   /** Null where it can be started here, else why not. */
   available(): Promise<string | null>;
   start(): Promise<EngineUser>;
 }
 
-const copyFields = ["GraphDriver", "Metadata", "NamesHistory", "Parent", "RepoDigests", "RepoTags"];
+/** What belongs to a copy of an image, not to the image: its names, when and where it came to be here. */
+const ofTheCopy = ["GraphDriver", "Metadata", "NamesHistory", "Parent", "RepoDigests", "RepoTags"];
+/** A load gets an image's names in the annotations of its descriptor, and the containerd store keeps those. */
+const ofTheDockerCopy = new Set([...ofTheCopy, "annotations"]);
+/** The manifest is made anew from what Podman exports, and its size counts. */
+const ofThePodmanCopy = new Set([...ofTheCopy, "Annotations", "Digest", "ManifestType", "Size", "VirtualSize"]);
 
-interface Command {
-  (...args: string[]): Promise<string>;
-}
+type Command = (...args: string[]) => Promise<string>;
 
 /** What both programs do under the same names. */
-function commonUses(command: Command): Pick<EngineUser, "inspect" | "save" | "load" | "remove"> {
+function commonUses(
+  command: Command,
+  omitted: ReadonlySet<string>,
+): Pick<EngineUser, "inspect" | "save" | "load" | "remove"> {
   return {
     inspect: async (name) => {
-      const [found] = JSON.parse(await command("image", "inspect", name)) as readonly Record<string, unknown>[];
-      return Object.fromEntries(Object.entries(found ?? {}).filter(([field]) => !copyFields.includes(field)));
+      const text = await command("image", "inspect", name);
+      const images = JSON.parse(text, (field, value: unknown) => (omitted.has(field) ? undefined : value)) as unknown;
+      return (images as readonly Record<string, unknown>[])[0] ?? {};
     },
     save: async (name, archive) => void (await command("save", "-o", archive, name)),
     load: async (archive) => void (await command("load", "-i", archive)),
@@ -68,7 +78,7 @@ async function startDocker(starter: EngineStarter): Promise<EngineUser> {
   const env = { DOCKER_CONFIG: engine.folder, DOCKER_BUILDKIT: "0" };
   const docker: Command = (...args) => output("docker", [...host, ...args], { env });
   return {
-    ...commonUses(docker),
+    ...commonUses(docker, ofTheDockerCopy),
     env: { LADING_ENGINE: "docker", DOCKER_HOST: `unix://${engine.socketPath}` },
     build: async (folder, name) => void (await docker("build", "-q", "-t", name, folder)),
     id: (name) => idOf("docker", [...host, "image", "inspect", "-f", "{{.Id}}", name], env),
@@ -89,8 +99,8 @@ const podmanRun = [
 function podmanUses(storage: readonly string[], env: Readonly<Record<string, string>>): Omit<EngineUser, "stop"> {
   const command: Command = (...args) => output("podman", [...storage, ...args], { env });
   return {
-    ...commonUses(command),
-    env: { LADING_ENGINE: "podman", ...env },
+    ...commonUses(command, ofThePodmanCopy),
+    env,
     build: async (folder, name) => void (await command("build", "-q", "-t", name, folder)),
     id: (name) => idOf("podman", [...storage, "image", "inspect", "-f", "{{.Id}}", name], env),
     run: (name) => command(...podmanRun, name),
@@ -103,15 +113,19 @@ async function startPodman(): Promise<EngineUser> {
   const uses = podmanUses(storage, {});
   return {
     ...uses,
-    env: { ...uses.env, CONTAINER_HOST: `unix://${engine.socketPath}` },
+    env: { LADING_ENGINE: "podman", CONTAINER_HOST: `unix://${engine.socketPath}` },
     stop: () => engine.stop(),
   };
 }
 
-/** Podman with storage in a folder, and no service. */
-export function podmanWithoutService(folder: string, storageFile: string): EngineUser {
+/** Podman with storage of its own in a folder, and no service. */
+export async function podmanWithoutService(folder: string): Promise<EngineUser> {
+  const storageFile = join(folder, "storage.conf");
+  const places = [`graphroot = "${join(folder, "root")}"`, `runroot = "${join(folder, "run")}"`];
+  await writeFile(storageFile, `[storage]\ndriver = "overlay"\n${places.join("\n")}\n`);
   return {
     ...podmanUses([], { CONTAINERS_STORAGE_CONF: storageFile }),
+    // Podman leaves its storage mounted for the next one.
     stop: () => unmountBelow(folder),
   };
 }
@@ -120,6 +134,7 @@ export const olderDockerUser: EngineUserKind = {
   name: olderDocker.name,
   engine: "docker",
   keepsManifest: false,
+  runs: true,
   available: async () => (await olderDocker.available()) ?? missingPrograms(["docker", "runc"]),
   start: () => startDocker(olderDocker),
 };
@@ -128,6 +143,7 @@ export const newestDockerUser: EngineUserKind = {
   name: newestDocker.name,
   engine: "docker",
   keepsManifest: true,
+  runs: false,
   available: async () => (await newestDocker.available()) ?? missingPrograms(["docker"]),
   start: () => startDocker(newestDocker),
 };
@@ -136,6 +152,7 @@ export const podmanUser: EngineUserKind = {
   name: podman.name,
   engine: "podman",
   keepsManifest: false,
+  runs: true,
   available: async () => (await podman.available()) ?? missingPrograms(["runc"]),
   start: startPodman,
 };

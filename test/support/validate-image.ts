@@ -9,6 +9,11 @@ import { limits } from "../../src/oci/limits.js";
 import { children, parseImageConfig, parseManifest } from "../../src/oci/manifest.js";
 import { isIndexType, isManifestType, layerCompression, mediaTypes } from "../../src/oci/media-types.js";
 
+export interface ValidateOptions {
+  /** Allows media types of both formats in one image: Docker's legacy builder makes such. @default false */
+  readonly mixedFormats?: boolean;
+}
+
 /** What was checked. */
 export interface ValidatedImage {
   /** Digests of everything that the root reaches, the root first, each once. */
@@ -23,7 +28,11 @@ const imageConfigTypes: ReadonlySet<string> = new Set([mediaTypes.ociConfig, med
  * Checks everything that an image promises: digests and sizes of all blobs, media types that agree, manifests and
  * configs that parse, diff IDs that are the hashes of the unpacked layers. Throws at the first thing that is wrong.
  */
-export async function validateImage(source: ContentSource, root: Descriptor): Promise<ValidatedImage> {
+export async function validateImage(
+  source: ContentSource,
+  root: Descriptor,
+  { mixedFormats = false }: ValidateOptions = {},
+): Promise<ValidatedImage> {
   const digests = new Set<Digest>();
   let images = 0;
   const visit = async (descriptor: Descriptor): Promise<void> => {
@@ -46,7 +55,7 @@ export async function validateImage(source: ContentSource, root: Descriptor): Pr
     if (layers.length !== manifest.layers.length) return; // an attestation: its layers are no tars
     const docker = descriptor.mediaType === mediaTypes.dockerManifest;
     for (const { mediaType } of [manifest.config, ...layers]) {
-      if (mediaType.startsWith("application/vnd.docker.") !== docker)
+      if (!mixedFormats && mediaType.startsWith("application/vnd.docker.") !== docker)
         throw new Error(`${mediaType} in the other format`);
     }
     const config = parseImageConfig(await readVerified(source, manifest.config, { limit: limits.config }));
