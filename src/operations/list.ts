@@ -43,8 +43,8 @@ export async function* listPages(
   skipped: string[] = [],
 ): AsyncGenerator<readonly RemoteImage[]> {
   const target = listTarget(context, clusterName, options);
+  const matches = options.glob ? globMatcher(untagged(options.glob)) : () => true;
   const client = await context.registry(target);
-  const matches = options.glob ? globMatcher(options.glob) : () => true;
   try {
     for await (const names of client.catalog({ signal, fetchCredentials: options.fetchCredentials ?? undefined })) {
       const images: RemoteImage[] = [];
@@ -97,6 +97,19 @@ export async function list(
     warnings,
   };
   return { cluster, registry, images, warnings, toJSON: () => json };
+}
+
+/**
+ * A pattern for repositories has no tag and no digest: with one it would match nothing, and look like an answer.
+ * `image:app*` is the pattern of a name.
+ */
+function untagged(glob: string): string {
+  const pattern = glob.replace(/^image:(?!\/)/, "");
+  if (!/[:@]/.test(pattern.slice(pattern.lastIndexOf("/") + 1))) return pattern;
+  throw new LadingError("bad-reference", `${JSON.stringify(glob)} has a tag or digest, and images are listed here`, {
+    image: glob,
+    hint: "`lading tags IMAGE` lists tags; the pattern is for the name alone: app, 'app*' or 'image://local/**'",
+  });
 }
 
 function listTarget(
