@@ -99,11 +99,14 @@ function isUsualSocket({ endpoint, origin }: { endpoint: EngineEndpoint; origin:
 }
 
 function withAttempts(error: LadingError, tried: readonly EngineAttempt[]): LadingError {
-  const lines = tried.map(({ kind, reason }) => `\n  ${kind}: ${reason}`).join("");
+  const places = (attempts: readonly EngineAttempt[]) => attempts.map(({ reason }) => reason).join("; ");
+  // What is there and does not answer is what counts; only where nothing is there, every place that was looked at.
+  const failed = tried.filter(({ reason }) => reason.includes(error.message));
+  const message = failed.length > 0 ? places(failed) : `${error.message}: ${places(tried)}`;
   const hint = error.hint?.includes("--engine store")
     ? error.hint
     : [error.hint, "or work without an engine: --engine store"].filter(Boolean).join("; ");
-  return new LadingError(error.code, `${error.message}. Looked at:${lines}`, {
+  return new LadingError(error.code, message, {
     ...error.toJSON(),
     hint,
     cause: error,
