@@ -50,8 +50,8 @@ it("writes the total every ten seconds, and none after its end", () => {
   progress.event(step(a, "uploading", 1800, 4000));
   vi.advanceTimersByTime(12_000);
   expect(stream.lines.slice(2)).toEqual([
-    "total: 0 of 1 layers, 1.8 kB moved, 200 B/s",
-    "total: 0 of 1 layers, 1.8 kB moved, 200 B/s",
+    "total: 0 of 1 layers, 1.8 kB moved, 180 B/s",
+    "total: 0 of 1 layers, 1.8 kB moved, 90 B/s",
   ]);
   progress.close();
   vi.advanceTimersByTime(60_000);

@@ -2,7 +2,7 @@ import type { ImageProgressStep, StepStatus } from "../../image/progress.js";
 import type { OutputStream } from "../io.js";
 import { safeText } from "../safe-text.js";
 import { formatSize } from "../size.js";
-import { isFinal, LayerTable, shortLayerId } from "./layer-table.js";
+import { isFinal, LayerTable, shortLayerId, totalParts } from "./layer-table.js";
 import { type ProgressRenderer, transferTitle } from "./renderer.js";
 
 /** What comes before a layer's work: no line, since most layers that are checked turn out to be there. */
@@ -22,10 +22,7 @@ export function createPlainProgress(
   const line = (text: string) => {
     stream.write(`${text}\n`);
   };
-  const total = () => {
-    const { layers, finished, moved, rate } = table.totals();
-    line(`total: ${finished} of ${layers} layers, ${formatSize(moved)} moved, ${formatSize(rate)}/s`);
-  };
+  const total = () => line(`total: ${totalParts(table.totals(now())).join(", ")}`);
   const step = (event: ImageProgressStep) => {
     const layer = table.apply(event, now());
     const name = safeText(shortLayerId(layer.layerId));
@@ -41,11 +38,13 @@ export function createPlainProgress(
   return {
     event: (event) => {
       if (timer === null) {
+        table.totals(now());
         timer = setInterval(total, totalEvery);
         timer.unref();
       }
       if (event.type === "step") return step(event);
       table = new LayerTable();
+      table.totals(now());
       started.clear();
       ended.clear();
       line(safeText(transferTitle(event)));

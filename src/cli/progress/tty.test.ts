@@ -36,7 +36,7 @@ describe("picture", () => {
         events.forEach(({ index, status, current, more }, at) => {
           table.apply(step(index, status, current, current + more), at * 300);
         });
-        const lines = picture(table, columns, rows, style);
+        const lines = picture(table, columns, rows, style, 60_000);
         expect(lines.length).toBeLessThan(rows);
         for (const line of lines) expect(screenWidth(line)).toBeLessThan(columns);
       }),
@@ -48,7 +48,7 @@ describe("picture", () => {
     for (let index = 0; index < 60; index += 1) {
       table.apply(step(index, index === 41 ? "uploading" : index < 40 ? "done" : "waiting", 5, 10), 0);
     }
-    const lines = picture(table, 100, 10, (_format, text) => text);
+    const lines = picture(table, 100, 10, (_format, text) => text, 0);
     expect(lines).toHaveLength(9);
     expect(lines[0]).toContain("000000000040  waiting");
     expect(lines[1]).toContain("000000000041  uploading");
@@ -59,7 +59,7 @@ describe("picture", () => {
   it("fills a bar only when all of it is done", () => {
     const table = new LayerTable();
     table.apply(step(1, "uploading", 9999, 10_000), 0);
-    expect(picture(table, 120, 24, (_format, text) => text)[0]).toMatch(/\[=+>\]/);
+    expect(picture(table, 120, 24, (_format, text) => text, 0)[0]).toMatch(/\[=+>\]/);
   });
 });
 

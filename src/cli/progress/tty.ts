@@ -4,7 +4,7 @@ import { formatDuration } from "../duration.js";
 import type { Io, OutputStream } from "../io.js";
 import { safeText } from "../safe-text.js";
 import { formatSize } from "../size.js";
-import { isFinal, type LayerState, LayerTable, shortLayerId } from "./layer-table.js";
+import { isFinal, type LayerState, LayerTable, shortLayerId, totalParts } from "./layer-table.js";
 import { LiveRegion } from "./live-region.js";
 import { type ProgressRenderer, transferTitle } from "./renderer.js";
 
@@ -21,7 +21,7 @@ export function createTtyProgress(
   const style = createStyle(stream, env);
   let table = new LayerTable();
   let timer: NodeJS.Timeout | null = null;
-  const draw = () => region.draw(picture(table, region.columns, region.rows, style));
+  const draw = () => region.draw(picture(table, region.columns, region.rows, style, now()));
   const stop = () => {
     if (timer === null) return;
     clearInterval(timer);
@@ -49,7 +49,7 @@ export function createTtyProgress(
 }
 
 /** The lines to draw: layers that move first where there are more than fit, then one line for the rest and the total. */
-export function picture(table: LayerTable, columns: number, rows: number, style: Style): string[] {
+export function picture(table: LayerTable, columns: number, rows: number, style: Style, now: number): string[] {
   const layers = table.layers;
   if (layers.length === 0) return [];
   // One row for the total, one for "+N more", one for the cursor.
@@ -62,9 +62,7 @@ export function picture(table: LayerTable, columns: number, rows: number, style:
     const finished = hidden.filter((layer) => isFinal(layer.status)).length;
     lines.push(style("dim", cut(`+${hidden.length} more: ${finished} finished`, width)));
   }
-  const { finished, moved, rate } = table.totals();
-  const parts = [`${finished} of ${layers.length} layers`, formatSize(moved), `${formatSize(rate)}/s`];
-  lines.push(style("bold", cut(`total         ${parts.join("  ")}`, width)));
+  lines.push(style("bold", cut(`total         ${totalParts(table.totals(now)).join("  ")}`, width)));
   return lines;
 }
 
