@@ -77,6 +77,7 @@ export async function importRootFilesystem(
     const descriptor = await into.ingest(layerType, gzipStream(layer(), { signal }), { signal });
     const diffId = hasher.digest();
     await into.rememberLayer?.(diffId, descriptor);
+    options.progress?.identify?.(layerId, descriptor.digest);
     const config = await putBytes(
       options,
       docker ? mediaTypes.dockerConfig : mediaTypes.ociConfig,

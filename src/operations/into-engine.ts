@@ -52,6 +52,7 @@ export async function intoEngine(
     if (names.length === 0) images.push({ local: null, id, digest: root.digest });
     for (const local of names) images.push({ local, id, digest: root.digest });
   }
+  progress.finishRest();
   return images;
 }
 

@@ -90,6 +90,7 @@ export async function save(
     }
     if (as === "oci-dir") await writeLayout(context, images, String(target), signal);
     else await writeArchive(context, images, target, as, signal);
+    progress.finishRest();
     const json: SaveJson = {
       engine: kind,
       images: locals.map(String),

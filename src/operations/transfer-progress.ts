@@ -138,6 +138,13 @@ export class TransferProgress implements LayerProgress {
     this.#step(layer, status, size, size);
   }
 
+  /** All that was asked for is there: ends the layers of which nothing was said at their end. */
+  finishRest(): void {
+    for (const { layerId, ended, rank, total } of this.#layers.values()) {
+      if (!ended && rank >= 0) this.finish(layerId, "done", total);
+    }
+  }
+
   /** Nothing is called from here on. */
   close(): void {
     this.#closed = true;
