@@ -48,6 +48,12 @@ describe("the frame", () => {
     expect(io.stdout.text).toBe(`${version}\n`);
   });
 
+  it("names the verb that there is no help for", async () => {
+    const outcome = await lading("help nosuchverb --json");
+    expect(outcome).toMatchObject({ code: 64, error: { code: "usage" } });
+    expect(outcome.error?.message).toContain("nosuchverb");
+  });
+
   it("shows examples in the help of every verb", async () => {
     const io = recordedIo();
     await run(["--help"], io);
@@ -281,6 +287,27 @@ describe("remote positions", () => {
   it("need a tag, a digest or --all-tags in rm", async () => {
     expect(await lading("rm image:app --json")).toMatchObject({ code: 64, error: { code: "usage" } });
     expect(await lading("rm --all-tags image:app:1 --json")).toMatchObject({ code: 64 });
+  });
+
+  it("begin a copy with a word of its own, and end it with what was moved", async () => {
+    const json = {
+      ...{ remote: "image://local/alice/app:1", reference: `localhost:5050/alice/app@${digest}` },
+      ...{ blobs: { sent: 1, mounted: 0, existing: 2 }, bytesSent: 1500, unchanged: false, seconds: 0.5 },
+    };
+    const images = {
+      copy: async (source: unknown, _destination: unknown, options: { progress: (event: unknown) => void }) => {
+        options.progress({ type: "push", src: source, dst: source });
+        return { ...resultOf(json), ...json };
+      },
+    };
+    const outcome = await lading("copy quay.io/o/app:1 image:app:1", { images });
+    expect(outcome.stdout).toBe(`localhost:5050/alice/app@${digest}\n`);
+    expect(outcome.stderr.split("\n").slice(0, 2)).toEqual([
+      "copy quay.io/o/app:1 -> image://local/alice/app:1",
+      "copied image://local/alice/app:1: 1.5 kB in 1 blob sent, 0 mounted, 2 existing, 0.5 s",
+    ]);
+    const lines = (await lading("copy quay.io/o/app:1 image:app:1 --progress json", { images })).stderr.split("\n");
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ type: "push" });
   });
 
   it("take no tag in tags", async () => {

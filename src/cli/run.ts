@@ -109,7 +109,7 @@ function conclude(result: CommandResult, io: Io, flags: GlobalFlags, reporter: R
  */
 export async function refuse(thrown: unknown, argv: readonly string[], io: Io, help = ""): Promise<number> {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
-  const error = thrown instanceof CommanderError ? usageError(thrown) : asLadingError(thrown);
+  const error = thrown instanceof CommanderError ? usageError(thrown, argv) : asLadingError(thrown);
   const { json, progressJson } = asksForJson(argv);
   if (!json && !progressJson && help !== "") io.stderr.write(`${help}\n`);
   const reporter = await Reporter.open(io, {
@@ -122,9 +122,12 @@ export async function refuse(thrown: unknown, argv: readonly string[], io: Io, h
   return exitCode(error);
 }
 
-function usageError(error: CommanderError): LadingError {
+function usageError(error: CommanderError, argv: readonly string[]): LadingError {
   if (error.code === "commander.help") {
-    return new LadingError("usage", "a verb is missing", { hint: "`lading --help` lists the verbs" });
+    // `help nosuchverb` comes here too.
+    const asked = argv[0] === "help" ? argv[1] : undefined;
+    const message = asked === undefined ? "a verb is missing" : `there is no verb ${JSON.stringify(asked)}`;
+    return new LadingError("usage", message, { hint: "`lading --help` lists the verbs" });
   }
   const [first = "", ...rest] = error.message.split("\n");
   const suggestion = rest

@@ -68,7 +68,7 @@ export async function copy(
   const from = await context.repository(source, "source", options);
   const to = await context.repository(destination, "destination", options);
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
-    progress.push({ src: new LocalImage(wirePath(source), null), dst: destination });
+    progress.push({ src: new LocalImage(wirePath(source), source.tag), dst: destination });
     return await new Copy(context, from, to, options, progress, signal).run(source, destination);
   });
 }

@@ -1,8 +1,10 @@
 import type { ImageFormat } from "../../engines/engine.js";
-import type { CopyAllResult, CopyResult } from "../../operations/copy.js";
+import type { CopyAllResult, CopyJson, CopyResult } from "../../operations/copy.js";
 import type { Implementation } from "../command.js";
+import { formatDuration } from "../duration.js";
 import { remoteArgument, withHubHint } from "../remote-argument.js";
 import { safeText } from "../safe-text.js";
+import { formatSize } from "../size.js";
 
 interface Options {
   readonly allTags?: boolean;
@@ -24,7 +26,7 @@ export const copy: Implementation<[source: string, destination: string], Options
   const choice = {
     referrers: options.referrers === true,
     format: options.format ?? null,
-    progress: context.reporter.progress,
+    progress: context.reporter.progressAs(`copy ${source} -> ${destination}`),
     signal: context.signal,
   };
   const result = await withHubHint<CopyResult | CopyAllResult>(sourceText, () =>
@@ -33,5 +35,16 @@ export const copy: Implementation<[source: string, destination: string], Options
       : client.images.copy(source, destination, choice),
   );
   const all = "copies" in result ? result.copies : [result];
+  context.reporter.endProgress();
+  for (const one of all) context.reporter.note(summary(one.toJSON()));
   return { json: result.toJSON(), lines: all.map(({ reference }) => safeText(reference)) };
 };
+
+function summary({ remote, unchanged, blobs, bytesSent, seconds }: CopyJson): string {
+  if (unchanged) return `${remote} is up to date`;
+  const { sent, mounted, existing } = blobs;
+  return (
+    `copied ${remote}: ${formatSize(bytesSent)} in ${sent} ${sent === 1 ? "blob" : "blobs"} sent, ${mounted} mounted, ` +
+    `${existing} existing, ${formatDuration(seconds * 1000)}`
+  );
+}

@@ -20,14 +20,15 @@ export const pull: Implementation<[remote: string, local: string | undefined], u
   });
   const json = result.toJSON();
   context.reporter.endProgress();
+  const { received, existing } = json.blobs;
   if (json.previousId !== null && json.previousId !== json.id) {
     context.reporter.note(`${json.local} was ${json.previousId} before`);
   }
   context.reporter.note(
     json.unchanged
       ? `${json.local} is up to date`
-      : `pulled ${json.local}: ${formatSize(json.bytesReceived)} in ${json.blobs.received} blobs received, ` +
-          `${json.blobs.existing} existing, ${formatDuration(json.seconds * 1000)}`,
+      : `pulled ${json.local}: ${formatSize(json.bytesReceived)} in ${received} ${received === 1 ? "blob" : "blobs"} received, ` +
+          `${existing} existing, ${formatDuration(json.seconds * 1000)}`,
   );
   return { json, lines: [safeText(json.local)] };
 };

@@ -40,7 +40,7 @@ export const push: Implementation<[local: string, remote: string | undefined], O
   context.reporter.note(
     json.unchanged
       ? `${json.remote} is up to date`
-      : `pushed ${json.remote}: ${formatSize(json.bytesSent)} in ${sent} blobs sent, ${mounted} mounted, ` +
+      : `pushed ${json.remote}: ${formatSize(json.bytesSent)} in ${sent} ${sent === 1 ? "blob" : "blobs"} sent, ${mounted} mounted, ` +
           `${existing} existing, ${formatDuration(json.seconds * 1000)}`,
   );
   return { json, lines: [json.reference] };

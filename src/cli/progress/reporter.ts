@@ -45,6 +45,14 @@ export class Reporter {
     if (!this.#options.quiet) this.#renderer.event(event);
   };
 
+  /** As {@link progress}, for a transfer that is neither push nor pull to people: with a first line of its own. */
+  progressAs(title: string): (event: ImageProgressEvent) => void {
+    return (event) => {
+      if (event.type === "step" || this.#options.mode === "json") this.progress(event);
+      else this.note(title);
+    };
+  }
+
   /** Something worth knowing that is no trouble. */
   note(text: string): void {
     this.#say("note", text);
