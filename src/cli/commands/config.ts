@@ -2,10 +2,15 @@ import type { Config } from "../../config/config.js";
 import { LadingError } from "../../errors.js";
 import type { Implementation } from "../command.js";
 import type { CommandContext } from "../command-context.js";
+import { progressMode, readFileSettings, timeLimit } from "../global-flags.js";
 import { safeText } from "../safe-text.js";
 
 /** What `config show` prints: the configuration in effect, without values that are programs. */
-function plainConfig(config: Config) {
+async function plainConfig(context: CommandContext) {
+  const { flags, io } = context;
+  const config: Config = await context.config();
+  const file = await readFileSettings(flags, io.env);
+  const limit = timeLimit(flags, io.env, file);
   const { cluster, owner, org, engine, store, platform, insecure, ca, concurrency, cacheLimit } = config;
   const clusters = Object.fromEntries(
     Object.entries(config.clusters).map(([name, { registryUrl, data, authHosts }]) => [
@@ -13,7 +18,13 @@ function plainConfig(config: Config) {
       { registryUrl, data: data ?? null, authHosts: authHosts ?? [] },
     ]),
   );
-  return { cluster, owner, org, engine, store, platform, insecure, ca, concurrency, cacheLimit, clusters };
+  return {
+    ...{ cluster, owner, org, engine, store, platform, insecure, ca },
+    progress: progressMode(flags, io.env, file),
+    /** Seconds. */
+    timeout: limit === null ? null : limit / 1000,
+    ...{ concurrency, cacheLimit, clusters },
+  };
 }
 
 type Leaf = string | number | boolean | null | readonly string[];
@@ -30,12 +41,12 @@ function shown(value: Leaf): string {
 }
 
 export const show: Implementation<[], unknown> = async (context) => {
-  const json = plainConfig(await context.config());
+  const json = await plainConfig(context);
   return { json, lines: [...leaves(json)].map(([key, value]) => safeText(`${key} = ${shown(value)}`)) };
 };
 
 export const get: Implementation<[key: string], unknown> = async (context, [key]) => {
-  const all = [...leaves(plainConfig(await context.config()))];
+  const all = [...leaves(await plainConfig(context))];
   const exact = all.find(([name]) => name === key);
   if (exact !== undefined) return { json: { key, value: exact[1] }, lines: [safeText(shown(exact[1]))] };
   throw new LadingError("usage", `there is no ${JSON.stringify(key)} in the configuration`, {
@@ -46,12 +57,15 @@ export const get: Implementation<[key: string], unknown> = async (context, [key]
   });
 };
 
+const textKeys: ReadonlySet<string> = new Set([
+  ...["cluster", "owner", "org", "engine", "store", "ca", "platform", "progress", "timeout", "cacheLimit"],
+]);
+
 /** How a value is read: the file checks the rest when it is written. */
 function changeOf(key: string, value: string): Readonly<Record<string, unknown>> {
   const list = () => value.split(/[\s,]+/).filter((entry) => entry !== "");
   const [first = "", second = "", third = "", ...more] = key.split(".");
-  if (["cluster", "owner", "org", "engine", "store", "ca", "platform", "cacheLimit"].includes(key))
-    return { [key]: value };
+  if (textKeys.has(key)) return { [key]: value };
   if (key === "insecure") return { insecure: list() };
   if (more.length === 0 && first === "concurrency" && second !== "" && third === "") {
     return { concurrency: { [second]: Number(value) } };
