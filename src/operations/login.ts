@@ -1,5 +1,5 @@
 import { eraseCredential, storeCredential } from "../config/credentials.js";
-import { LadingError } from "../errors.js";
+import { isLadingError, LadingError } from "../errors.js";
 import { authorityOf, isAuthority } from "../image/reference.js";
 import type { Credential, FetchCredentials } from "../oci/credential.js";
 import { misused } from "./call-options.js";
@@ -38,13 +38,27 @@ export async function login(context: ClientContext, options: LoginOptions, signa
     return Promise.resolve(credential);
   };
   const client = await context.registry(target);
-  await client.ping({ fetchCredentials: answer, signal });
+  try {
+    await client.ping({ fetchCredentials: answer, signal });
+  } catch (error) {
+    throw asked ? refused(error, client.authority) : error;
+  }
   if (!asked) {
     context.warn(`${client.authority} asks for no credentials: these are stored, but were not checked`);
   }
   const storedIn = await storeCredential({ registry: client.authority, credential, env: context.env });
   const json = { registry: client.authority, username: options.username, storedIn };
   return { ...json, toJSON: () => json };
+}
+
+/** To log in is no advice for somebody who just tried. */
+function refused(error: unknown, authority: string): unknown {
+  if (!isLadingError(error) || error.code !== "unauthorized") return error;
+  return new LadingError(error.code, `${authority} does not take this user name and password`, {
+    ...error.toJSON(),
+    hint: "check both; where two factors are asked for, an access token takes the password's place. Nothing was stored",
+    cause: error,
+  });
 }
 
 export interface LogoutResult {

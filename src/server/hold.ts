@@ -38,11 +38,7 @@ export async function holdFolder(directory: string, { url }: { readonly url: str
   const lock = new FolderLock(directory);
   await lock.run(null, async () => {
     const holder = await holderOf(directory);
-    if (holder !== null) {
-      throw new LadingError("conflict", `process ${holder.pid} serves ${directory} already, at ${holder.url}`, {
-        hint: "use that server, stop it, or serve another folder with --data",
-      });
-    }
+    if (holder !== null) throw heldBy(holder, directory);
     const text = `${JSON.stringify({ ...own, url, instanceId })}\n`;
     await writeWhole(holdPath(directory), new TextEncoder().encode(text), { temporary, durable: false });
   });
@@ -58,6 +54,13 @@ export async function holdFolder(directory: string, { url }: { readonly url: str
       return released;
     },
   };
+}
+
+/** The error for a folder that another server serves. */
+export function heldBy({ pid, url }: Holder, directory: string): LadingError {
+  return new LadingError("conflict", `process ${pid} serves ${directory} already, at ${url}`, {
+    hint: "use that server, stop it, or serve another folder with --data",
+  });
 }
 
 /**

@@ -1,4 +1,4 @@
-import { LadingError, throwIfAborted } from "../../errors.js";
+import { isLadingError, LadingError, throwIfAborted } from "../../errors.js";
 import type { Implementation } from "../command.js";
 import type { CommandContext } from "../command-context.js";
 import { safeJson } from "../safe-text.js";
@@ -16,13 +16,19 @@ const grace = 10_000;
 export const serve: Implementation<[], Options> = async (context, _args, options) => {
   const port = portOf(options.port);
   const directory = options.data ?? (await dataFolder(context));
-  const { createRegistry, holdFolder, listen } = await import("../../server/index.js");
+  const { createRegistry, heldBy, holderOf, holdFolder, listen } = await import("../../server/index.js");
   throwIfAborted(context.signal);
   const onError = (error: unknown) =>
     context.reporter.warning(`registry: ${error instanceof Error ? error.message : String(error)}`);
   const registry = createRegistry({ storage: { directory }, onError });
   try {
-    const server = await listen(registry, { port, host: options.host, open: options.open === true, onError });
+    const server = await listen(registry, { port, host: options.host, open: options.open === true, onError }).catch(
+      async (error: unknown) => {
+        // Most often the port is taken by a server of the same folder: then that is what should be said.
+        const holder = isLadingError(error) && error.code === "conflict" ? await holderOf(directory) : null;
+        throw holder === null ? error : heldBy(holder, directory);
+      },
+    );
     try {
       const hold = await holdFolder(directory, { url: server.url });
       try {
