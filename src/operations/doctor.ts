@@ -209,6 +209,7 @@ async function nearest(directory: string): Promise<string> {
 }
 
 function gigabytes(bytes: number): string {
+  if (bytes < 1e3) return `${bytes} B`;
   return bytes < 1e6
     ? `${(bytes / 1e3).toFixed(1)} kB`
     : bytes < 1e9

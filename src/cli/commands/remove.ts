@@ -78,13 +78,14 @@ function lineOf({ image: { name, tag }, digest }: Removal): string {
 
 /** What goes beside the name itself, on stderr. */
 function show(context: CommandContext, removal: RemovalJson): void {
-  const { image, digest, removes, tags, otherTags, indexes, referrers, error } = removal;
+  const { image, digest, removes, tags, otherTags, indexes, referrers, needsForce, removed, error } = removal;
   if (error !== null) return;
   const parts = [removes === "tag" ? "the tag alone" : `the manifest ${digest}`];
   if (removes === "manifest" && tags.length > 1) parts.push(`with the tags ${tags.join(", ")}`);
   if (otherTags.length > 0) parts.push(`other tags of it: ${otherTags.join(", ")}`);
   if (indexes.length > 0) parts.push(`named by ${indexes.length} indexes: ${indexes.join(", ")}`);
   if (referrers.length > 0) parts.push(`${referrers.length} referrers: ${referrers.join(", ")}`);
+  if (needsForce && !removed) parts.push("needs --force");
   context.reporter.note(`${image}: ${parts.join("; ")}`);
 }
 
