@@ -42,6 +42,7 @@ describe("the main job, with nothing set up", () => {
     expect(again).toMatchObject({ reference, digest, tags: ["2", "latest"], bytesSent: 0, engine: "store" });
 
     expect((await lading("ls")).stdout).toBe("image://local/alice/app\n");
+    expect((await lading("ls", "image:a*")).stdout).toBe("image://local/alice/app\n");
     expect(await json("ls", "ls")).toMatchObject({ cluster: "local", registry: "localhost:5050" });
     expect((await lading("tags", "image:app")).stdout.split("\n").sort()).toEqual(["", "1", "2", "latest"]);
     expect((await lading("tags", "image:app", "--full-ref", "--filter", "l*")).stdout).toBe(
@@ -112,6 +113,8 @@ describe("the main job, with nothing set up", () => {
     const first = await json("import", "import", folder, "base:1");
     const second = await lading("import", folder, "base:2");
     expect(second).toMatchObject({ code: 0, stdout: "base:2\n" });
+    const lines = second.stderr.trimEnd().split("\n");
+    expect(lines.map((line) => line.replace(/ \(.*/, ""))).toEqual(["layer: compressing", "layer: done"]);
     expect(await json("images", "images", "base:2")).toMatchObject({ images: [{ digest: first.digest }] });
   });
 });
@@ -129,6 +132,8 @@ describe("failures", () => {
     [["digest", "localhost:1/bob/app:1"], 69, "unreachable"],
     [["--engine", "docker", "images"], 76, "engine-unavailable"],
     [["--config", "/nowhere.toml", "ls"], 78, "config-invalid"],
+    [["ls", "app:1"], 64, "bad-reference"],
+    [["ls", "image:app*:1"], 64, "bad-reference"],
     [["--platform", "linux/!", "images"], 64, "usage"],
     [["load", "/nowhere.tar"], 72, "not-found"],
   ] as const)("of %j end with %d", async (args, code, name) => {
@@ -200,6 +205,11 @@ describe("the process", () => {
     expect((await lading("config", "use", "nowhere")).code).toBe(78);
     expect((await lading("config", "set", "engine", "rkt")).code).toBe(78);
     expect((await lading("config", "set", "nothing", "x")).code).toBe(64);
+    await set("set", "timeout", "10m");
+    await set("set", "progress", "plain");
+    expect(await set("get", "timeout")).toMatchObject({ value: 600 });
+    expect((await lading("config", "get", "progress", "--progress", "none")).stdout).toBe("none\n");
+    expect((await lading("config", "set", "progress", "loud")).code).toBe(78);
     conforms("config-show", await set("show"));
     const file = join(machine.home, ".config", "lading", "config.toml");
     expect((await stat(file)).mode & 0o777).toBe(0o600);
@@ -233,6 +243,29 @@ describe("serve", () => {
     });
     expect(outcome.code).toBe(0);
     expect(outcome.stdout).toMatch(/^http:\/\/localhost:\d+\n$/);
+  });
+
+  it("says who holds the folder where the port is that server's too", async () => {
+    let second: Outcome | null = null;
+    await machine.lading(["serve", "--port", "0"], {
+      onStart: (child) => {
+        child.stdout?.once("data", (chunk: Buffer) => {
+          const { port } = new URL(chunk.toString().trim());
+          lading("serve", "--port", port, "--json").then(
+            (outcome) => {
+              second = outcome;
+              child.kill("SIGTERM");
+            },
+            () => child.kill("SIGKILL"),
+          );
+        });
+      },
+    });
+    expect(second).toMatchObject({ code: 73 });
+    expect(errorOf(second ?? { code: null, stdout: "", stderr: "" })).toMatchObject({
+      code: "conflict",
+      message: expect.stringMatching(/^process \d+ serves /),
+    });
   });
 
   it("refuses to be reached by others unless told to", async () => {
