@@ -1,3 +1,6 @@
+/** A block in memory that threads share: none of them copies it. */
+export type Block = Uint8Array<SharedArrayBuffer>;
+
 /**
  * Cuts a stream into blocks of exactly `size` bytes; the last one may be shorter, and is never empty. The reader owns a block
  * until it puts it among the `free` ones, which are filled again.
@@ -5,13 +8,13 @@
 export async function* blocksOf(
   source: AsyncIterable<Uint8Array>,
   size: number,
-  free: Uint8Array<ArrayBuffer>[],
-): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-  let block = new Uint8Array(0);
+  free: Block[],
+): AsyncGenerator<Block, void, undefined> {
+  let block: Block = new Uint8Array(new SharedArrayBuffer(0));
   let filled = 0;
   for await (const chunk of source) {
     for (let at = 0; at < chunk.byteLength; ) {
-      if (filled === 0) block = free.pop() ?? new Uint8Array(size);
+      if (filled === 0) block = free.pop() ?? new Uint8Array(new SharedArrayBuffer(size));
       const part = chunk.subarray(at, at + size - filled);
       block.set(part, filled);
       filled += part.byteLength;

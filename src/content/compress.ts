@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { throwIfAborted } from "../errors.js";
-import { blocksOf } from "./blocks.js";
+import { type Block, blocksOf } from "./blocks.js";
 import { type DeflatePool, deflateBlockSize, deflateSettings, sharedDeflatePool } from "./deflate-pool.js";
 
 /**
@@ -37,7 +37,7 @@ export async function* gzipStream(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { onBytes, signal, pool = sharedDeflatePool } = options;
   const running: Running[] = [];
-  const free: Uint8Array<ArrayBuffer>[] = [];
+  const free: Block[] = [];
   const finish = async ({ block, result }: Running): Promise<Uint8Array> => {
     const compressed = await result;
     free.push(block);
@@ -70,7 +70,7 @@ export async function* gzipStream(
 
 /** A block that is being compressed. */
 interface Running {
-  readonly block: Uint8Array<ArrayBuffer>;
+  readonly block: Block;
   readonly result: Promise<Uint8Array>;
 }
 

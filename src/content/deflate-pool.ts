@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Deflate } from "fflate";
+import type { Block } from "./blocks.js";
 
 /** Bytes of the source per block. Part of `compressorId`. */
 export const deflateBlockSize = 1024 * 1024;
@@ -19,7 +20,7 @@ export interface DeflatePool {
    * One block as raw deflate without a final block, ended by a sync flush: results can be joined.
    * The caller leaves the block's bytes as they are until then.
    */
-  deflate(block: Uint8Array<ArrayBuffer>): Promise<Uint8Array>;
+  deflate(block: Block): Promise<Uint8Array>;
 }
 
 /**
@@ -92,7 +93,7 @@ interface Answer {
 }
 
 interface Task {
-  readonly block: Uint8Array<ArrayBuffer>;
+  readonly block: Block;
   readonly resolve: (result: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
@@ -110,7 +111,7 @@ export interface ThreadedDeflatePool extends DeflatePool {
 }
 
 export interface DeflatePoolOptions {
-  /** @default the processor's cores, at most 4 */
+  /** @default the processor's cores, at most 2: each thread takes some 30 MB, and a transfer has to stay below 256 MiB */
   readonly threads?: number;
   /** After how many ms without work the threads are ended. @default 5000 */
   readonly idle?: number;
@@ -121,7 +122,7 @@ export interface DeflatePoolOptions {
  * nothing to do. Where a thread can't be started or dies, the calling thread does the work: slower, with the same bytes.
  */
 export function createDeflatePool(options: DeflatePoolOptions = {}): ThreadedDeflatePool {
-  const { threads: size = Math.min(availableParallelism(), 4), idle = 5000 } = options;
+  const { threads: size = Math.min(availableParallelism(), 2), idle = 5000 } = options;
   const threads = new Set<Thread>();
   const waiting: Task[] = [];
   let usable = size > 0;
@@ -145,7 +146,7 @@ export function createDeflatePool(options: DeflatePoolOptions = {}): ThreadedDef
   const lost = (thread: Thread): void => {
     if (!threads.delete(thread)) return;
     usable = false;
-    // The block is still here: it was copied to the thread.
+    // The block is still here: its memory is shared with the thread.
     if (thread.task !== null) settleHere(thread.task);
     if (threads.size === 0) for (const task of waiting.splice(0)) settleHere(task);
   };
