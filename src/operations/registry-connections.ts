@@ -32,6 +32,8 @@ export class RegistryConnections {
   readonly #clients = new Map<string, Promise<RegistryClient>>();
   readonly #repositories = new Map<string, WeakMap<FetchCredentials, Repository>>();
   readonly #embedded = new Map<string, Promise<Registry>>();
+  /** Hosts where both http and https are allowed, and whether they speak the former. */
+  readonly #plain = new Map<string, Promise<boolean>>();
   #credentials: Promise<FetchCredentials> | null = null;
 
   constructor(options: ConnectionOptions) {
@@ -39,7 +41,9 @@ export class RegistryConnections {
   }
 
   async registry(target: { readonly cluster: string } | { readonly host: string }): Promise<RegistryClient> {
-    return await this.#client("cluster" in target ? await this.#cluster(target.cluster) : this.#external(target.host));
+    return await this.#client(
+      "cluster" in target ? await this.#cluster(target.cluster) : await this.#external(target.host),
+    );
   }
 
   async repository(image: RemoteImage, side: Side, own: FetchCredentials | null): Promise<Repository> {
@@ -50,7 +54,7 @@ export class RegistryConnections {
         ? await this.#cluster(cluster)
         : image.clusterName !== null
           ? { url: `${image.scheme}://${registry}`, handler: null, sharing: null, authHosts: [] }
-          : this.#external(registry);
+          : await this.#external(registry);
     const client = await this.#client(endpoint);
     const fetchCredentials = own ?? (await this.#defaultCredentials());
     // One object per repository and credential: what is shared between calls is never shared between tenants.
@@ -130,9 +134,30 @@ export class RegistryConnections {
     }
   }
 
-  #external(host: string): Endpoint {
-    const plain = isLoopbackHost(host) || this.#options.config.insecure.includes(host);
+  async #external(host: string): Promise<Endpoint> {
+    const plain = await this.#speaksPlain(host);
     return { url: `${plain ? "http" : "https"}://${host}`, handler: null, sharing: null, authHosts: [] };
+  }
+
+  /** What is marked insecure has no TLS, or a certificate that nobody vouches for: only the host knows which. */
+  async #speaksPlain(host: string): Promise<boolean> {
+    const { ca } = this.#options.config;
+    const loopback = isLoopbackHost(host);
+    if (!loopback && !this.#isInsecure(host)) return false;
+    if (!this.#isInsecure(host) && ca === null) return true;
+    let plain = this.#plain.get(host);
+    if (plain === undefined) {
+      plain = import("../registry/speaks-tls.js").then(
+        async ({ speaksTls }) => !(await speaksTls(host, { timeout: loopback ? 500 : 3000 })),
+      );
+      this.#plain.set(host, plain);
+    }
+    return await plain;
+  }
+
+  #isInsecure(host: string): boolean {
+    const { insecure } = this.#options.config;
+    return insecure.includes(host) || insecure.includes(new URL(`https://${host}`).hostname);
   }
 
   #client(endpoint: Endpoint): Promise<RegistryClient> {
@@ -157,7 +182,7 @@ export class RegistryConnections {
       ...(handler === null ? {} : { handler }),
       ...(sharing === null ? {} : { sharing }),
       fetchCredentials: await this.#defaultCredentials(),
-      insecure: config.insecure.includes(authority) || config.insecure.includes(new URL(url).hostname),
+      insecure: this.#isInsecure(authority),
       ...(config.ca === null ? {} : { ca: await readAuthorities(config.ca) }),
       authHosts,
       insecureHosts: config.insecure,
