@@ -13,7 +13,7 @@ import { type Digest, digestHex, isDigest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
 import { type ImageConfig, parseImageConfig, type RawManifest } from "../oci/manifest.js";
 import { isIndexType } from "../oci/media-types.js";
-import { formatPlatform } from "../oci/platform.js";
+import { formatPlatform, type Platform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
 import type { CallOptions, ClientContext } from "./context.js";
 import { type PullOutcome, type PullResult, pullResult, type Selection } from "./pull-result.js";
@@ -153,6 +153,7 @@ class Pull {
     }
     const { image, entry } = await selectManifest(top, platform ?? info.platform, read);
     const config = await this.#config(store, image);
+    this.#noteOtherPlatform(platform ?? info.platform, config?.platform ?? null);
     // Docker keeps an index for the platform that it runs; another platform's image goes in by itself.
     const own = platform === null || formatPlatform(platform) === formatPlatform(info.platform);
     if (entry === null || info.imageStore !== "containerd" || !own) {
@@ -164,6 +165,12 @@ class Pull {
       follow: (child, index) => index.digest !== top.descriptor.digest || belongs(child),
     });
     return { top, root: top.descriptor, tree, image, config };
+  }
+
+  /** An image without an index leaves no choice, and may be for another machine than its user thinks. */
+  #noteOtherPlatform(wanted: Platform, found: Platform | null): void {
+    if (found === null || (found.os === wanted.os && found.architecture === wanted.architecture)) return;
+    this.#context.warn(`${this.#remote} is for ${formatPlatform(found)} alone, not for ${formatPlatform(wanted)}`);
   }
 
   /** The config is small and says which layers the engine may have already: it comes first. */

@@ -344,6 +344,15 @@ describe("openClient", () => {
 });
 
 describe("bad input", () => {
+  it("an image that is for another platform alone is pulled, with a warning", async () => {
+    const { local } = await localImage("app:1");
+    const remote = await bench.client.images.push(local);
+    await bench.client.images.pull(remote, null, { platform: "linux/amd64" });
+    expect(bench.warnings).toEqual([]);
+    await bench.client.images.pull(remote, null, { platform: "linux/s390x" });
+    expect(bench.warnings).toEqual([expect.stringContaining("linux/s390x")]);
+  });
+
   it("a registry that is not there is unreachable, and nothing moved", async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
