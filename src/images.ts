@@ -1,5 +1,6 @@
 import { LadingError } from "./errors.js";
 import { LocalImage } from "./image/local-image.js";
+import { isTag } from "./image/reference.js";
 import { RemoteImage } from "./image/remote-image.js";
 import type { Tag } from "./image/tag.js";
 import { type Digest, isDigest, parseDigest } from "./oci/digest.js";
@@ -191,7 +192,10 @@ export class Images {
   /** The tags of a repository, each as an image with its tag. @throws LadingError `bad-reference` where `remote` has a tag */
   async tags(remote: RemoteImage, options: TagsOptions | null = null): Promise<RemoteImage[]> {
     const { image, tags } = await this.tagsDetailed(remote, options);
-    return tags.map(({ tag }) => image.withTag(tag));
+    return this.#tagged(
+      image,
+      tags.map(({ tag }) => tag),
+    );
   }
 
   tagsDetailed(remote: RemoteImage, options: TagsOptions | null = null): Promise<TagsResult> {
@@ -207,7 +211,14 @@ export class Images {
     const pages = this.#pages("tags", options, remote, (signal) =>
       tagPages(this.#context, RemoteImage.from(remote), options ?? {}, signal),
     );
-    for await (const page of pages) yield page.map((tag) => RemoteImage.from(remote).withTag(tag));
+    for await (const page of pages) yield this.#tagged(RemoteImage.from(remote), page);
+  }
+
+  /** What no reference can name is left out: a registry's odd tag must not hide the others. */
+  #tagged(image: RemoteImage, tags: readonly string[]): RemoteImage[] {
+    const odd = tags.filter((tag) => !isTag(tag));
+    if (odd.length > 0) this.#context.warn(`left out of ${image}: ${JSON.stringify(odd[0])} can be no tag`);
+    return tags.filter(isTag).map((tag) => image.withTag(tag));
   }
 
   /** Compressed bytes of the layers; of an index, of its distinct layers; with `platform`, of that image. */

@@ -16,7 +16,8 @@ export interface EngineChoice {
   readonly tried: readonly EngineAttempt[];
 }
 
-type WaitOptions = Pick<CallOptions, "signal">;
+/** What a call that asks no registry may be given. */
+export type WaitOptions = Pick<CallOptions, "signal">;
 
 /** The images of the engine in use: Docker, Podman or Lading's own store. */
 export class LocalImages {
@@ -73,7 +74,7 @@ export class LocalImages {
   /** Removes a name, and the image with its last one. */
   remove(
     local: LocalImage | string,
-    options: ({ readonly force?: boolean | null } & WaitOptions) | null = null,
+    options: ({ readonly force?: boolean | null | undefined } & WaitOptions) | null = null,
   ): Promise<void> {
     return this.#context.run("rmi", { options, image: local }, async (signal) => {
       const { removeLocal } = await import("./operations/local.js");

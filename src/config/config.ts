@@ -17,15 +17,15 @@ export interface ClusterConfig {
   /** `https://host[:port]` or `http://host[:port]`; no path, query or user. */
   readonly registryUrl: string;
   /** The embedded registry's folder: only a cluster with it is ever served in process. */
-  readonly data?: string | null;
+  readonly data?: string | null | undefined;
   /** Other hosts that may be sent this registry's credentials (its token service). */
-  readonly authHosts?: readonly string[] | null;
+  readonly authHosts?: readonly string[] | null | undefined;
   /** A registry that lives in this process. */
-  readonly registry?: RegistryValue | null;
+  readonly registry?: RegistryValue | null | undefined;
 }
 
 export interface Concurrency {
-  /** Images of one call (`copy --all-tags`) that move at the same time. @default 2 */
+  /** Images that move at the same time on a client; further ones wait for their turn. @default 2 */
   readonly transfers: number;
   /** Blobs of all transfers of a client that move at the same time. @default 4 */
   readonly blobs: number;

@@ -3,7 +3,8 @@ import type { Digest } from "../oci/digest.js";
 import type { ContentStore } from "./store.js";
 
 /** Media types of a manifest that Lading builds itself. */
-export type ImageFormat = "docker" | "oci";
+export const imageFormats = ["docker", "oci"] as const;
+export type ImageFormat = (typeof imageFormats)[number];
 
 /** What Lading remembers of layers that passed through its store, so that none is compressed twice. */
 export interface LayerCache {

@@ -60,7 +60,8 @@ export class RemoteImage {
   readonly registry: string | null;
   /** The cluster whose registry it is; null for an external image. */
   readonly clusterName: string | null;
-  readonly #scheme: Scheme;
+  /** How the cluster's registry is spoken to. No part of equality or JSON: an own property that is not enumerated. */
+  declare readonly scheme: Scheme;
 
   /**
    * With a registry, owner and cluster come together or not at all; without one, neither.
@@ -74,7 +75,8 @@ export class RemoteImage {
     this.orgName = given(fields.orgName) ? component(fields.orgName, "an organisation") : null;
     this.registry = given(fields.registry) ? authority(fields.registry) : null;
     this.clusterName = given(fields.clusterName) ? cluster(fields.clusterName) : null;
-    this.#scheme = fields.scheme === "http" ? "http" : "https";
+    // No private field: TypeScript would take the values of two copies of the package for different things.
+    Object.defineProperty(this, "scheme", { value: fields.scheme === "http" ? "http" : "https" });
     checkTogether(this);
     if (repositoryUrl(this).length > maxNameLength) {
       throw badReference(
@@ -119,11 +121,6 @@ export class RemoteImage {
     throw badReference(`expected a RemoteImage, not ${quoted(value)}`, hint);
   }
 
-  /** How the cluster's registry is spoken to. No part of equality or JSON. */
-  get scheme(): Scheme {
-    return this.#scheme;
-  }
-
   /**
    * The reference by which Docker knows the image: `registry[/org]/owner/name[:tag][@digest]`.
    * @param withScheme Whether an image of the platform gets `https://` (or `http://`) before it. @default false
@@ -131,12 +128,12 @@ export class RemoteImage {
   asDockerUrl(withScheme?: boolean | { readonly withScheme?: boolean | null | undefined } | null): string {
     const wanted = typeof withScheme === "object" ? withScheme?.withScheme === true : withScheme === true;
     const reference = unambiguous(`${repositoryUrl(this)}${tail(this)}`);
-    return wanted && this.clusterName !== null ? `${this.#scheme}://${reference}` : reference;
+    return wanted && this.clusterName !== null ? `${this.scheme}://${reference}` : reference;
   }
 
   /** The same image under another tag, without a digest. @throws LadingError `bad-reference` */
   withTag(tag: string): RemoteImage {
-    return new RemoteImage({ ...this, scheme: this.#scheme, tag: checkedTag(tag), digest: null });
+    return new RemoteImage({ ...this, scheme: this.scheme, tag: checkedTag(tag), digest: null });
   }
 
   equals(other: unknown): boolean {

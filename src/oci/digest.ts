@@ -1,14 +1,13 @@
 import { createHash } from "node:crypto";
 import { type ErrorCode, LadingError } from "../errors.js";
 
-declare const digestBrand: unique symbol;
-
 /**
  * A content digest that has been checked: `sha256:<64 lower-case hex>` or `sha512:<128 lower-case hex>`.
- * Made by {@link parseDigest} or by hashing only, so that a digest is always safe in a path or a URL.
+ * Made by {@link parseDigest} or by hashing only, so that a digest is always safe in a path or a URL. The mark exists in
+ * types alone, under a name rather than a symbol, so that those of two copies of the package are one type.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests
  */
-export type Digest = string & { readonly [digestBrand]: true };
+export type Digest = string & { readonly "lading.digest": true };
 
 export type DigestAlgorithm = "sha256" | "sha512";
 

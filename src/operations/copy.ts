@@ -1,6 +1,6 @@
 import { convertManifests } from "../content/convert.js";
 import { type BlobEvent, copyBlobs, copyManifests } from "../content/copy.js";
-import type { ImageFormat } from "../content/layer-cache.js";
+import { type ImageFormat, imageFormats } from "../content/layer-cache.js";
 import type { PutResult } from "../content/store.js";
 import { type ContentTree, layersSize, manifestReader, walkTree } from "../content/walk.js";
 import { isLadingError, LadingError } from "../errors.js";
@@ -11,6 +11,7 @@ import type { Digest } from "../oci/digest.js";
 import type { RawManifest } from "../oci/manifest.js";
 import type { Repository } from "../registry/repository.js";
 import { type BlobCounts, countSent } from "./blob-counts.js";
+import { checkedChoice } from "./call-options.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { RemoteDetails } from "./remote-details.js";
 import { type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
@@ -23,6 +24,7 @@ export interface CopyOptions extends CallOptions {
   readonly allTags?: boolean | null | undefined;
   /** What refers to the image goes along: signatures, attestations. @default false */
   readonly referrers?: boolean | null | undefined;
+  /** Media types of the manifest. Default: as the image has them. */
   readonly format?: ImageFormat | null | undefined;
 }
 
@@ -65,12 +67,14 @@ export async function copy(
   options: CopyOptions,
   callerSignal: AbortSignal,
 ): Promise<CopyResult> {
+  checkedChoice("format", options.format, imageFormats);
   const from = await context.repository(source, "source", options);
   const to = await context.repository(destination, "destination", options);
-  return await withProgress(options.progress, callerSignal, async (progress, signal) => {
+  const transfer = async (progress: TransferProgress, signal: AbortSignal) => {
     progress.push({ src: new LocalImage(wirePath(source), source.tag), dst: destination });
     return await new Copy(context, from, to, options, progress, signal).run(source, destination);
-  });
+  };
+  return await context.transfers.run(() => withProgress(options.progress, callerSignal, transfer), callerSignal);
 }
 
 /** Every tag of a repository, several at a time. @throws LadingError `usage` where a side names a tag or digest */
@@ -84,6 +88,7 @@ export async function copyAll(
   if (source.tag !== null || source.digest !== null || destination.tag !== null || destination.digest !== null) {
     throw new LadingError("usage", "with --all-tags neither side names a tag or digest");
   }
+  checkedChoice("format", options.format, imageFormats);
   const from = await context.repository(source, "source", options);
   const to = await context.repository(destination, "destination", options);
   const copies = await withProgress(options.progress, callerSignal, async (progress, signal, failed) => {

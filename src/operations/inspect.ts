@@ -10,7 +10,7 @@ import { parseImageConfig } from "../oci/manifest.js";
 import { formatPlatform } from "../oci/platform.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { notLocal } from "./push.js";
-import { RemoteDetails } from "./remote-details.js";
+import { isImageConfig, RemoteDetails } from "./remote-details.js";
 import { type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
 import { utc } from "./tags.js";
 
@@ -122,7 +122,7 @@ export async function inspectLocal(
     for (const raw of tree.manifests) {
       if (raw.manifest.kind !== "image") continue;
       const { config: descriptor } = raw.manifest;
-      const known = descriptor.size <= limits.config && (await store.has(descriptor));
+      const known = isImageConfig(descriptor) && (await store.has(descriptor));
       const config = known
         ? parseImageConfig(await readVerified(store, descriptor, { limit: limits.config, signal }))
         : null;

@@ -39,13 +39,14 @@ export async function pull(
 ): Promise<PullResult> {
   const started = performance.now();
   const { engine, kind } = await context.engine(callerSignal);
-  return await withProgress(options.progress, callerSignal, async (progress, signal) => {
+  const transfer = async (progress: TransferProgress, signal: AbortSignal) => {
     const repository = await context.repository(remote, "source", options);
     const target = localTarget(context, remote, local);
     progress.pull({ src: remote, dst: target ?? new LocalImage(remote.name, null) });
     const outcome = await new Pull(context, engine, repository, remote, options, progress, signal).run(target);
     return pullResult(remote, kind, outcome, (performance.now() - started) / 1000);
-  });
+  };
+  return await context.transfers.run(() => withProgress(options.progress, callerSignal, transfer), callerSignal);
 }
 
 /** The name that the image gets; null where it can be told only by the digest. */

@@ -1,6 +1,6 @@
 import { convertManifests } from "../content/convert.js";
 import { copyBlobs, copyManifests, rootOf } from "../content/copy.js";
-import type { ImageFormat, TransferStore } from "../content/layer-cache.js";
+import { type ImageFormat, imageFormats, type TransferStore } from "../content/layer-cache.js";
 import type { ContentSource } from "../content/store.js";
 import { readVerified } from "../content/verify.js";
 import { type ContentTree, manifestReader, walkTree } from "../content/walk.js";
@@ -17,6 +17,7 @@ import { parseImageConfig } from "../oci/manifest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import { choosePlatform, formatPlatform, type Platform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
+import { checkedChoice, misused } from "./call-options.js";
 import type { CallOptions, ClientContext } from "./context.js";
 import { type PushOutcome, type PushResult, pushResult } from "./push-result.js";
 import { indexPlatforms, type PlatformOption, wantedPlatform } from "./selection.js";
@@ -44,18 +45,21 @@ export async function push(
 ): Promise<PushResult> {
   const started = performance.now();
   const tags = targetTags(remote, options.tags);
+  checkedChoice("format", options.format, imageFormats);
   const { engine, kind } = await context.engine(callerSignal);
-  return await withProgress(options.progress, callerSignal, async (progress, signal) => {
+  const transfer = async (progress: TransferProgress, signal: AbortSignal) => {
     const repository = await context.repository(remote, "destination", options);
     const src = local instanceof LocalImage ? local : new LocalImage(local.replace(":", "-"), null);
     progress.push({ src, dst: remote });
     const request = { local, remote, tags, options, progress, signal };
     const outcome = await new Push(context, engine, repository, request).run();
     return pushResult({ local, remote, tags, kind, ...outcome, seconds: (performance.now() - started) / 1000 });
-  });
+  };
+  return await context.transfers.run(() => withProgress(options.progress, callerSignal, transfer), callerSignal);
 }
 
 function targetTags(remote: RemoteImage, more: readonly string[] | null | undefined): readonly string[] {
+  if (more && !Array.isArray(more)) throw misused("tags", "a list of tags");
   for (const tag of more ?? []) {
     if (!isTag(tag)) throw new LadingError("bad-reference", `${JSON.stringify(tag)} is not a tag`);
   }

@@ -91,7 +91,8 @@ export class RemoteDetails {
   }
 }
 
-function isImageConfig({ mediaType, size }: Descriptor): boolean {
+/** Whether a config is an image's, of a size that is read: any other is nobody's to parse. */
+export function isImageConfig({ mediaType, size }: Descriptor): boolean {
   return (mediaType === mediaTypes.ociConfig || mediaType === mediaTypes.dockerConfig) && size <= limits.config;
 }
 

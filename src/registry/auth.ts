@@ -151,7 +151,9 @@ export class Authenticator {
       const request = { registry: this.#options.authority, repository, actions, side, signal: workSignal };
       try {
         // It is the caller's, and may not listen to the signal.
-        return (await unlessAborted(Promise.resolve(fetchCredentials(request)), workSignal)) ?? null;
+        const answer = (await unlessAborted(Promise.resolve(fetchCredentials(request)), workSignal)) ?? null;
+        if (answer !== null && !isCredential(answer)) throw new TypeError("it gave no credential");
+        return answer;
       } catch (error) {
         if (isLadingError(error)) throw error;
         throw new LadingError("callback-failed", "fetchCredentials failed", { cause: error });
@@ -218,6 +220,13 @@ export class Authenticator {
     }
     return null;
   }
+}
+
+function isCredential(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { username, password, identityToken, registryToken } = value as Readonly<Record<string, unknown>>;
+  const isPair = typeof username === "string" && typeof password === "string";
+  return isPair || typeof identityToken === "string" || typeof registryToken === "string";
 }
 
 function accessKey({ repository, actions, side }: Access): string {

@@ -1,3 +1,4 @@
+export type { WireHandler, WireRequest, WireResponse } from "../oci/wire.js";
 export type { AdoptBlobRequest, BlobPathRequest } from "./adopt.js";
 export type { Authorize, AuthorizeRequest, Decision, Principal } from "./authorize.js";
 export type { RegistryLimits } from "./context.js";

@@ -9,17 +9,17 @@ export interface ListenOptions {
    * Where to listen. `127.0.0.1` and `localhost` mean both loopback families, on one port; `::1` that one alone.
    * @default 127.0.0.1
    */
-  readonly host?: string | undefined;
+  readonly host?: string | null | undefined;
   /** 0 takes a free one. @default 5050 */
-  readonly port?: number | undefined;
+  readonly port?: number | null | undefined;
   /** Allows a host other than loopback, where everybody who reaches it may read, write and delete. @default false */
-  readonly open?: boolean | undefined;
+  readonly open?: boolean | null | undefined;
   /** Further names under which clients may reach it (`Host`), without port. */
-  readonly hostNames?: readonly string[] | undefined;
+  readonly hostNames?: readonly string[] | null | undefined;
   /** How long a peer may neither send nor take a byte of a body, in ms. @default 60000 */
-  readonly idleMs?: number | undefined;
+  readonly idleMs?: number | null | undefined;
   /** What went wrong with a connection; never a client's own trouble. */
-  readonly onError?: ((error: unknown) => void) | undefined;
+  readonly onError?: ((error: unknown) => void) | null | undefined;
 }
 
 export interface Listening {
@@ -41,8 +41,14 @@ const portTries = 20;
  * Serves a registry over HTTP.
  * @throws LadingError `usage` for a host that is not loopback without `open`, `conflict` where the port is taken, `io`
  */
-export async function listen(registry: Pick<Registry, "handle">, options: ListenOptions = {}): Promise<Listening> {
-  const { host = "127.0.0.1", port = defaultPort, open = false } = options;
+export async function listen(
+  registry: Pick<Registry, "handle">,
+  given: ListenOptions | null = null,
+): Promise<Listening> {
+  const options = given ?? {};
+  const host = options.host ?? "127.0.0.1";
+  const port = options.port ?? defaultPort;
+  const open = options.open ?? false;
   if (!open && !isLoopback(host)) {
     throw new LadingError(
       "usage",
@@ -63,7 +69,7 @@ export async function listen(registry: Pick<Registry, "handle">, options: Listen
     response.on("close", () => {
       if (closing) setImmediate(closeIdle);
     });
-    const { idleMs = 60_000 } = options;
+    const idleMs = options.idleMs ?? 60_000;
     serveExchange(registry.handle, request, response, { isOurs, expectsContinue, idleMs }).catch((error: unknown) => {
       response.destroy();
       options.onError?.(error);

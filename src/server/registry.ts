@@ -26,22 +26,22 @@ export interface RegistryOptions {
    * Whether what was acknowledged survives a power cut (`full`) or only the end of the process (`fast`).
    * @default full
    */
-  readonly durability?: "full" | "fast" | undefined;
+  readonly durability?: "full" | "fast" | null | undefined;
   /** The path under which the registry is mounted, `/registry` for `/registry/v2/`. @default none */
-  readonly prefix?: string | undefined;
+  readonly prefix?: string | null | undefined;
   /** Decides about every request. @default everything is allowed */
-  readonly authorize?: Authorize | undefined;
+  readonly authorize?: Authorize | null | undefined;
   /** Whether a mount without `from` finds blobs of other repositories that the caller may read. @default true */
-  readonly automaticMount?: boolean | undefined;
+  readonly automaticMount?: boolean | null | undefined;
   /** Whether manifests are taken before (or without) the content that they name. @default false */
-  readonly sparse?: boolean | undefined;
-  readonly limits?: Partial<RegistryLimits> | undefined;
+  readonly sparse?: boolean | null | undefined;
+  readonly limits?: Partial<RegistryLimits> | null | undefined;
   /** What went wrong in the registry itself, which clients only see as a 500. */
-  readonly onError?: ((error: unknown) => void) | undefined;
+  readonly onError?: ((error: unknown) => void) | null | undefined;
   /** Called once a writer has waited a second for another process, `pid` where it is known. */
-  readonly onWaiting?: ((holder: { readonly pid: number | null }) => void) | undefined;
+  readonly onWaiting?: ((holder: { readonly pid: number | null }) => void) | null | undefined;
   /** ms since the epoch. @default Date.now */
-  readonly now?: (() => number) | undefined;
+  readonly now?: (() => number) | null | undefined;
 }
 
 /** A registry as a value: a request goes in, a response comes out. */
@@ -100,6 +100,10 @@ function checkedPrefix(prefix: string): string {
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
  */
 export function createRegistry(options: RegistryOptions): Registry {
+  const { storage: place } = options ?? {};
+  if (place !== "memory" && typeof place?.directory !== "string") {
+    throw new LadingError("usage", "a registry needs a storage", { hint: 'expected "memory" or { directory }' });
+  }
   const now = options.now ?? Date.now;
   const limits = { ...defaultLimits, ...options.limits };
   const prefix = checkedPrefix(options.prefix ?? "");
@@ -108,7 +112,7 @@ export function createRegistry(options: RegistryOptions): Registry {
       ? new MemoryStorage(now)
       : new FilesystemStorage(options.storage.directory, {
           durable: options.durability !== "fast",
-          onWaiting: options.onWaiting,
+          onWaiting: options.onWaiting ?? undefined,
         });
   const context: Context = {
     storage,

@@ -1,8 +1,9 @@
+import { mkdir, writeFile } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Client, type LoadSource, LocalImage, openClient, progressEvents, RemoteImage } from "../../src/index.js";
-import { randomImage } from "../support/random-image.js";
+import { putBytes, randomImage } from "../support/random-image.js";
 import { on, startScriptedRegistry } from "../support/scripted-registry.js";
 import { errorOf, type TestBench, testBench } from "../support/sdk-client.js";
 
@@ -208,6 +209,65 @@ describe("what is given", () => {
     const gone = { ...given, tag: "gone" } as RemoteImage;
     const error = await errorOf(bench.client.images.digest(gone));
     expect(error).toMatchObject({ code: "not-found", image: "image://main/alice/a/b:gone" });
+  });
+});
+
+describe("concurrency.transfers", () => {
+  it("bounds the images that move at the same time", async () => {
+    const client = await bench.open({ concurrency: { transfers: 1 } });
+    const heard: string[] = [];
+    await Promise.all(
+      ["one", "two", "three"].map(async (seed) => {
+        const image = await randomImage(bench.store, { seed });
+        await bench.store.tag(image.root, `${seed}:1`);
+        await client.images.push(new LocalImage(seed, "1"), null, { progress: () => void heard.push(seed) });
+      }),
+    );
+    // One after another: each is heard in one piece.
+    expect(heard.filter((seed, index) => seed !== heard[index - 1])).toHaveLength(3);
+  });
+});
+
+describe("what a registry says", () => {
+  it("leaves a tag out that no reference can name, with a warning", async () => {
+    const registry = await startScriptedRegistry(
+      on("GET", /tags\/list/, ({ send }) => send(200, {}, JSON.stringify({ name: "a/b", tags: ["ok", "not ok"] }))),
+    );
+    later.push(() => registry.close());
+    const repository = RemoteImage.newExternalImage("a/b", registry.host);
+    expect((await bench.client.images.tags(repository)).map(({ tag }) => tag)).toEqual(["ok"]);
+    expect(bench.warnings).toHaveLength(1);
+  });
+
+  it.each<unknown>(["secret", { username: "alice" }, 5])(
+    "%j from fetchCredentials is no credential",
+    async (answer) => {
+      const registry = await startScriptedRegistry(
+        on("HEAD", /./, ({ send }) => send(401, { "www-authenticate": "Basic realm=x" })),
+      );
+      later.push(() => registry.close());
+      const options = { fetchCredentials: () => Promise.resolve(answer as null) };
+      const remote = RemoteImage.newExternalImage("a/b", registry.host, { tag: "1" });
+      expect(await errorOf(bench.client.images.digest(remote, options))).toMatchObject({ code: "callback-failed" });
+    },
+  );
+
+  it("credentials in files are not looked at where the program answers for them: also by doctor", async () => {
+    await mkdir(join(bench.directory, ".docker"));
+    await writeFile(join(bench.directory, ".docker", "config.json"), "not JSON");
+    const client = await bench.open({ fetchCredentials: () => Promise.resolve(null) });
+    expect((await client.doctor()).checks.filter(({ status }) => status === "fail")).toEqual([]);
+  });
+});
+
+describe("local.inspect", () => {
+  it("leaves an artifact's config alone", async () => {
+    const config = await putBytes(bench.store, "application/vnd.example+text", Buffer.from("no JSON"));
+    const mediaType = "application/vnd.oci.image.manifest.v1+json";
+    const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, config, layers: [] }));
+    await bench.store.tag(await putBytes(bench.store, mediaType, manifest), "artifact:1");
+    const { platforms } = await bench.client.local.inspect(new LocalImage("artifact", "1"));
+    expect(platforms).toMatchObject([{ platform: null, config: null }]);
   });
 });
 
