@@ -169,6 +169,16 @@ describe("TLS", () => {
     expect([requests, clock.waits]).toEqual([0, []]);
   });
 
+  test("plain http where TLS is expected is an error at once, with the way out", async () => {
+    const registry = await scripted(() => false);
+    const { client, clock } = open(registry.url.replace("http:", "https:"));
+    await expect(client.repository("a/b").head("v1")).rejects.toMatchObject({
+      code: "tls",
+      hint: expect.stringMatching(/plain http.*--insecure/),
+    });
+    expect(clock.waits).toEqual([]);
+  });
+
   test("a further authority vouches for it", async () => {
     await open(url, { ca: readFileSync(join(folder, "cert.pem"), "utf8") }).client.ping();
   });

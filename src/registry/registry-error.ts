@@ -188,6 +188,14 @@ export function networkError(error: unknown, url: URL, details: LadingErrorDetai
   if (isLadingError(error)) return error;
   const code = systemCode(error);
   const reason = safeText(error instanceof Error && error.message !== "" ? error.message : (code ?? String(error)));
+  // What OpenSSL says of an answer in plain http.
+  if (code === "EPROTO" && /wrong version number|packet length too long/.test(reason)) {
+    return new LadingError("tls", `${url.host} does not speak TLS`, {
+      hint: `if it is meant to be reached by plain http, say so with --insecure ${url.host}`,
+      ...details,
+      cause: error,
+    });
+  }
   if (code !== null && tlsError.test(code)) {
     return new LadingError("tls", `the TLS connection to ${url.host} failed: ${reason}`, {
       hint: `name its certificate authority with --ca-file FILE, or trust it unseen with --insecure ${url.host}`,
