@@ -203,8 +203,8 @@ describe("a process that was killed", () => {
     await store.put(describeBytes(small), sourceOf(small));
     // As `ingest` leaves it: the owner is a process that is no more.
     const path = join(directory, ".lading", "partial", "ingest.0123456789abcdef");
-    const { identifySelf } = await import("./process-identity.js");
-    const self = await identifySelf();
+    const { ownIdentity } = await import("./process-identity.js");
+    const self = await ownIdentity();
     await writeFile(path, "x".repeat(1000));
     await writeFile(`${path}.json`, JSON.stringify({ owner: self }));
     const next = async () => await new LayoutStore(directory).rememberLayer(descriptor.digest, descriptor);

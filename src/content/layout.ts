@@ -21,7 +21,7 @@ import { type LayoutEntry, LayoutIndex } from "./layout-index.js";
 import { withLock } from "./lock.js";
 import { isMismatch } from "./mismatch.js";
 import { PartialFolder } from "./partial.js";
-import { identifySelf, type ProcessIdentity } from "./process-identity.js";
+import { ownIdentity, type ProcessIdentity } from "./process-identity.js";
 import { reachable } from "./reachable.js";
 import { makeFolder } from "./real-folder.js";
 import { isSealed } from "./sealed-file.js";
@@ -380,7 +380,7 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
   }
 
   #identity(): Promise<ProcessIdentity> {
-    this.#self ??= identifySelf();
+    this.#self ??= ownIdentity();
     return this.#self;
   }
 

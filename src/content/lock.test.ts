@@ -5,14 +5,14 @@ import { withCode } from "../../test/support/store-contract.js";
 import { temporaryFolder } from "../../test/support/temporary-folder.js";
 import { type FileSystem, nodeFileSystem } from "./file-system.js";
 import { type LockOptions, withLock } from "./lock.js";
-import { identifySelf } from "./process-identity.js";
+import { ownIdentity } from "./process-identity.js";
 
 async function lockIn(overrides: Partial<LockOptions> = {}) {
   const folder = await temporaryFolder();
   let next = 0;
   const options: LockOptions = {
     fs: nodeFileSystem,
-    self: await identifySelf(),
+    self: await ownIdentity(),
     random: () => `id${next++}`,
     temporary: () => join(folder, `new${next++}`),
     clock: Date.now,

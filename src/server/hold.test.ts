@@ -2,10 +2,10 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ownIdentity } from "../content/process-identity.js";
 import { holderOf, holdFolder, isAnswering } from "./hold.js";
 import { createRegistry } from "./registry.js";
 import { holdPath } from "./storage/hold-record.js";
-import { ownIdentity } from "./storage/process-identity.js";
 
 let directory: string;
 beforeEach(async () => {

@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { livenessOf, ownIdentity } from "../content/process-identity.js";
 import { LadingError } from "../errors.js";
 import type { WireHandler } from "../oci/wire.js";
 import { writeWhole } from "./storage/durable.js";
 import { FilesystemStorage } from "./storage/filesystem.js";
 import { FolderLock } from "./storage/folder-lock.js";
 import { holdPath, readHold } from "./storage/hold-record.js";
-import { livenessOf, ownIdentity } from "./storage/process-identity.js";
 
 /** Who serves a registry's folder. */
 export interface Holder {

@@ -1,5 +1,6 @@
 import { mkdir, open, readdir, readFile, rm, stat, unlink, utimes } from "node:fs/promises";
 import { join } from "node:path";
+import { livenessOf, ownIdentity } from "../../content/process-identity.js";
 import { abortError, LadingError, throwIfAborted } from "../../errors.js";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.js";
 import { KeyedMutex } from "../mutex.js";
@@ -8,7 +9,6 @@ import { ensureDirectory, isErrno, syncDirectory, writeWhole } from "./durable.j
 import { FileUpload } from "./file-upload.js";
 import { FolderLock } from "./folder-lock.js";
 import { readHold } from "./hold-record.js";
-import { livenessOf, ownIdentity } from "./process-identity.js";
 import { readFileRange } from "./read-file.js";
 import { decodeName, encodeName } from "./record-name.js";
 import type { Storage, Upload } from "./storage.js";

@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ownIdentity } from "../../content/process-identity.js";
 import { FolderLock } from "./folder-lock.js";
-import { ownIdentity } from "./process-identity.js";
 
 let directory: string;
 let path: string;

@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { link, open, readFile, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { livenessOf, ownIdentity, type ProcessIdentity } from "../../content/process-identity.js";
 import { throwIfAborted } from "../../errors.js";
 import { isErrno } from "./durable.js";
-import { livenessOf, ownIdentity, type ProcessIdentity } from "./process-identity.js";
 
 interface LockRecord extends ProcessIdentity {
   readonly id: string;

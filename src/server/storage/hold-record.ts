@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { ProcessIdentity } from "./process-identity.js";
+import type { ProcessIdentity } from "../../content/process-identity.js";
 
 /** What a server writes into the folder that it holds. */
 export interface HoldRecord extends ProcessIdentity {
