@@ -1,3 +1,5 @@
+// Longer than 300 lines: the whole face of the reference in one file, a line of work a method.
+
 import { LadingError } from "./errors.js";
 import { LocalImage } from "./image/local-image.js";
 import { isTag } from "./image/reference.js";
