@@ -1,3 +1,4 @@
+import { abortable } from "../content/abortable.js";
 import type { EngineKind } from "../engines/engine.js";
 import { LadingError } from "../errors.js";
 import { LocalImage } from "../image/local-image.js";
@@ -36,12 +37,13 @@ export interface ImportResult {
 /** A one-layer image of files, the same digest each time. */
 export async function importImage(
   context: ClientContext,
-  source: ImportSource,
+  given: ImportSource,
   name: LocalImage,
   options: ImportOptions,
   callerSignal: AbortSignal,
 ): Promise<ImportResult> {
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
+    const source = typeof given === "string" ? given : abortable(given, signal);
     const { engine, kind } = await context.engine(signal);
     const info = await engine.info(signal);
     const store = await context.store();

@@ -122,6 +122,7 @@ describe("cancelling", () => {
 
   it.each([
     ["a stream that is loaded", (client: Client, options: Options) => client.local.load(silence, options)],
+    ["one that is imported", (client: Client, options: Options) => client.local.import(silence, local, options)],
     [
       "a function that takes a saved archive",
       (client: Client, options: Options) => client.local.save([local], () => new Promise(() => {}), options),
