@@ -49,6 +49,8 @@ export async function intoEngine(
   for (const { root, names } of offered) {
     const platform = platformFor(info, root);
     const { id } = await engine.importImage(root, { from: store, names, platform, signal, progress });
+    const { layers } = await walkTree(root, manifestReader(store, signal));
+    for (const layer of layers) progress.finish(layer.digest, "done", layer.size);
     if (names.length === 0) images.push({ local: null, id, digest: root.digest });
     for (const local of names) images.push({ local, id, digest: root.digest });
   }

@@ -223,6 +223,9 @@ export async function withProgress<T>(
   const failure = new AbortController();
   const fail = (error: unknown) => failure.abort(error);
   const tracker = new TransferProgress({ progress, onFailure: fail });
+  // A cancelled call may leave work behind that does not listen: nobody is told of it any more.
+  const silence = () => tracker.close();
+  callerSignal.addEventListener("abort", silence, { once: true });
   try {
     const signal = AbortSignal.any([callerSignal, failure.signal]);
     setMaxListeners(0, signal);
@@ -232,6 +235,7 @@ export async function withProgress<T>(
   } catch (error) {
     throw failure.signal.aborted ? failure.signal.reason : error;
   } finally {
+    callerSignal.removeEventListener("abort", silence);
     tracker.close();
   }
 }

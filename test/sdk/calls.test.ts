@@ -2,7 +2,16 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Client, type LoadSource, LocalImage, openClient, progressEvents, RemoteImage } from "../../src/index.js";
+import {
+  type Client,
+  type ImageProgressEvent,
+  type LoadSource,
+  LocalImage,
+  openClient,
+  progressEvents,
+  RemoteImage,
+} from "../../src/index.js";
+import { withProgress } from "../../src/operations/transfer-progress.js";
 import { putBytes, randomImage } from "../support/random-image.js";
 import { on, startScriptedRegistry } from "../support/scripted-registry.js";
 import { errorOf, type TestBench, testBench } from "../support/sdk-client.js";
@@ -269,6 +278,31 @@ describe("local.inspect", () => {
     await bench.store.tag(await putBytes(bench.store, mediaType, manifest), "artifact:1");
     const { platforms } = await bench.client.local.inspect(new LocalImage("artifact", "1"));
     expect(platforms).toMatchObject([{ platform: null, config: null }]);
+  });
+});
+
+describe("progress", () => {
+  it("tells of each layer that is loaded how it ended", async () => {
+    const image = await randomImage(bench.store, { layers: 3 });
+    await bench.store.tag(image.root, local.toString());
+    const archive = join(bench.directory, "app.tar");
+    await bench.client.local.save([local], archive);
+    const other = await bench.open({ storePath: join(bench.directory, "other") });
+    const ends = new Map<string, string>();
+    await other.local.load(archive, { progress: { step: ({ layerId, status }) => void ends.set(layerId, status) } });
+    expect([...ends.values()]).toEqual(["done", "done", "done"]);
+  });
+
+  it("tells nothing once a call is cancelled, whatever still runs", async () => {
+    const stop = new AbortController();
+    const told: string[] = [];
+    const hear = (event: ImageProgressEvent) => void told.push(event.type);
+    await withProgress(hear, stop.signal, async (progress) => {
+      progress.report("layer", "waiting", 0, 1);
+      stop.abort();
+      progress.report("layer", "uploading", 1, 1);
+    });
+    expect(told).toEqual(["step"]);
   });
 });
 
