@@ -29,7 +29,7 @@ export interface Concurrency {
   readonly transfers: number;
   /** Blobs of all transfers of a client that move at the same time. @default 4 */
   readonly blobs: number;
-  /** Connections to one host. @default 8 */
+  /** Connections to one host; content that is sent has as many of its own. @default 8 */
   readonly perHost: number;
   /** Exports out of an engine that run at the same time. @default 1 */
   readonly exports: number;
