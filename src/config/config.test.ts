@@ -58,7 +58,7 @@ describe("without a configuration", () => {
       engine: "auto",
       store: join(data, "store"),
       platform: null,
-      concurrency: { transfers: 2, blobs: 4, perHost: 8, exports: 1 },
+      concurrency: { transfers: 4, blobs: 4, perHost: 8, exports: 1 },
       cacheLimit: null,
       timeout: null,
       progress: "auto",
@@ -139,7 +139,7 @@ describe("flag over environment over file", () => {
       progress: "plain",
       timeout: 600_000,
       cacheLimit: 5e9,
-      concurrency: { transfers: 2, blobs: 2, perHost: 8, exports: 1 },
+      concurrency: { transfers: 4, blobs: 2, perHost: 8, exports: 1 },
     });
     expect(fromFile.clusters.main).toEqual({
       registryUrl: "https://registry.main.example",
@@ -193,7 +193,7 @@ describe("flag over environment over file", () => {
       ca: "/f.pem",
       platform: "all",
       timeout: 1000,
-      concurrency: { transfers: 2, blobs: 9, perHost: 8, exports: 1 },
+      concurrency: { transfers: 4, blobs: 9, perHost: 8, exports: 1 },
     });
     const nothing = { cluster: null, owner: undefined, insecure: null };
     expect(await load({ env, overrides: nothing, engine: null, storePath: null })).toMatchObject({

@@ -25,7 +25,7 @@ export interface ClusterConfig {
 }
 
 export interface Concurrency {
-  /** Images that move at the same time on a client; further ones wait for their turn. @default 2 */
+  /** Images that move at the same time on a client; further ones wait for their turn. @default 4 */
   readonly transfers: number;
   /** Blobs of all transfers of a client that move at the same time. @default 4 */
   readonly blobs: number;
@@ -98,7 +98,7 @@ export interface LoadConfigOptions {
   readonly system?: System | undefined;
 }
 
-const defaultConcurrency: Concurrency = { transfers: 2, blobs: 4, perHost: 8, exports: 1 };
+const defaultConcurrency: Concurrency = { transfers: 4, blobs: 4, perHost: 8, exports: 1 };
 /** Where `lading serve` listens unless told otherwise. */
 const localRegistryUrl = "http://localhost:5050";
 /** The variables that are settings, by the key of the file that they stand for. */
