@@ -42,7 +42,7 @@ export interface LadingErrorDetails {
   readonly digest?: string | null | undefined;
   /** The HTTP status that a registry or an engine answered with. */
   readonly status?: number | null | undefined;
-  /** What the user can do about it, in one sentence. */
+  /** What the user can do about it, in one sentence. Default: by code, where there is something to be done. */
   readonly hint?: string | null | undefined;
   /** Whether the same call may succeed later. Default: by code. */
   readonly retryable?: boolean | undefined;
@@ -65,6 +65,32 @@ export interface LadingErrorJson {
 const brand = Symbol.for("lading.error");
 const retryableCodes: ReadonlySet<ErrorCode> = new Set(["unreachable", "rate-limited", "timeout"]);
 
+/** What can be done about an error of which nothing better is known. None for those that are nobody's to mend. */
+const generalHints: Readonly<Partial<Record<ErrorCode, string>>> = {
+  usage: "`lading VERB --help` shows the flags and examples of a verb",
+  "bad-reference": "a local image reads NAME[:TAG], a remote one image:NAME[:TAG] or HOST/PATH[:TAG]",
+  "digest-mismatch": "try again; if it stays so, the content is damaged where it comes from, or was changed on the way",
+  "size-mismatch": "try again; if it stays so, the content is damaged where it comes from, or was changed on the way",
+  "manifest-invalid": "the image itself is damaged or was made wrongly: build or push it again",
+  "archive-invalid": "make or fetch the archive again",
+  "limit-exceeded": "no honest image needs so much: look at where it comes from",
+  "unsafe-url": "if the address can be trusted, name it in the configuration (insecure, authHosts)",
+  tls: "name the certificate authority with --ca-file FILE, or trust the host unseen with --insecure HOST[:PORT]",
+  unreachable: "check the name, the network and the proxy, or try again later",
+  unsupported: "the other side can't do this: `lading doctor` shows what is there, and in which version",
+  "not-found": "`lading images` lists the local images, `lading ls` and `lading tags` those of a registry",
+  conflict: "look at what is there first",
+  io: "check that the path is there, and that this user may read and write it",
+  "no-space": "free disk space, or choose another folder",
+  "rate-limited": "wait a while, then try again",
+  "engine-unavailable": "start the engine, or work without one: --engine store",
+  "engine-failed": "the engine's own log may say more; `lading doctor` checks it",
+  unauthorized: "lading login HOST",
+  denied: "check that this account may do this; `lading doctor` shows where its credentials come from",
+  "config-invalid": "`lading config show` prints the configuration and where it comes from",
+  timeout: "allow more time with --timeout, or run it again: it goes on with what is complete",
+};
+
 /** Every error that leaves the SDK. The message says what was wrong, on which side, and what to do. */
 export class LadingError extends Error {
   override readonly name = "LadingError";
@@ -76,6 +102,8 @@ export class LadingError extends Error {
   readonly status: number | null;
   readonly hint: string | null;
   readonly retryable: boolean;
+  /** What was said about this very error; an outer layer may still know better than the general hint. */
+  readonly #hint: string | null;
 
   constructor(code: ErrorCode, message: string, details: LadingErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -86,7 +114,8 @@ export class LadingError extends Error {
     this.image = details.image ?? null;
     this.digest = details.digest ?? null;
     this.status = details.status ?? null;
-    this.hint = details.hint ?? null;
+    this.#hint = details.hint ?? null;
+    this.hint = this.#hint ?? generalHints[code] ?? null;
     this.retryable = details.retryable ?? retryableCodes.has(code);
   }
 
@@ -98,7 +127,7 @@ export class LadingError extends Error {
       image: this.image ?? details.image,
       digest: this.digest ?? details.digest,
       status: this.status ?? details.status,
-      hint: this.hint ?? details.hint,
+      hint: this.#hint ?? details.hint,
       retryable: this.retryable,
       cause: this.cause,
     });

@@ -39,10 +39,20 @@ export function exitCode(error: LadingError): number {
 
 /** Whatever was thrown, as a LadingError: an error that is none of ours is a defect of ours. */
 export function asLadingError(error: unknown): LadingError {
-  if (isLadingError(error)) return error;
+  if (isLadingError(error)) return error.cause instanceof Interruption ? interrupted(error) : error;
   const message = error instanceof Error ? error.message : String(error);
   return new LadingError("internal", message === "" ? "an error without a message" : message, {
     hint: "this is a defect in Lading: please report it with the output of the same command under --debug",
     cause: error,
+  });
+}
+
+/** The caller whom the SDK speaks of is the person in front of the terminal. */
+function interrupted(error: LadingError): LadingError {
+  const goesOn = error.operation === "push" || error.operation === "pull" || error.operation === "copy";
+  return new LadingError(error.code, "cancelled", {
+    ...error.toJSON(),
+    hint: goesOn ? "the same command goes on with what is complete" : null,
+    cause: error.cause,
   });
 }

@@ -5,7 +5,7 @@ import { LocalImage } from "../image/local-image.js";
 import type { Digest } from "../oci/digest.js";
 import { parsePlatform } from "../oci/platform.js";
 import type { ClientContext } from "./context.js";
-import { fileBytes, isDirectory } from "./file-source.js";
+import { fileBytes, isDirectory, sidedAsRead } from "./file-source.js";
 import { intoEngine } from "./into-engine.js";
 import type { LoadOptions } from "./load.js";
 import { withProgress } from "./transfer-progress.js";
@@ -49,7 +49,8 @@ export async function importImage(
     const store = await context.store();
     const { importRootFilesystem } = await import("../content/root-filesystem.js");
     const platform = options.platform ?? context.config.platform;
-    const root = await importRootFilesystem(await rootFilesystem(source, store.directory), {
+    const files = await rootFilesystem(source, store.directory);
+    const root = await importRootFilesystem(files, {
       into: store,
       platform: platform === null ? info.platform : parsePlatform(platform),
       keepOwner: options.keepOwner ?? false,
@@ -57,6 +58,8 @@ export async function importImage(
       signal,
       progress,
       onWarning: (text) => context.warn(text),
+    }).catch((error: unknown) => {
+      throw sidedAsRead(error);
     });
     const local = name.tag === null ? new LocalImage(name.name, "latest") : name;
     const images = await intoEngine(context, [{ root, names: [local] }], options.force ?? false, progress, signal);

@@ -148,7 +148,7 @@ async function planOne(
 ): Promise<Removal> {
   const digest = image.digest ?? usage.tags.get(image.tag ?? "")?.digest ?? null;
   if (digest === null || (image.digest !== null && (await repository.head(image.digest, { signal })) === null)) {
-    throw notInRegistry(image).with({ side: "destination" });
+    throw notInRegistry(image, "destination");
   }
   const sharing = [...usage.tags].filter(([, descriptor]) => descriptor.digest === digest).map(([tag]) => tag);
   const indexes = usage.indexes.get(digest) ?? [];
@@ -174,7 +174,7 @@ async function planOne(
 function planAllTags(image: RemoteImage, usage: Usage): readonly Removal[] {
   const byDigest = new Map<Digest, string[]>();
   for (const [tag, { digest }] of usage.tags) byDigest.set(digest, [...(byDigest.get(digest) ?? []), tag]);
-  if (byDigest.size === 0) throw notInRegistry(image).with({ side: "destination" });
+  if (byDigest.size === 0) throw notInRegistry(image, "destination");
   return [...usage.tags].map(([tag, { digest }]) => ({
     image: image.withTag(tag),
     digest,

@@ -67,7 +67,7 @@ async function execute(
   signal: AbortSignal,
 ): Promise<"tag" | "manifest"> {
   const { image, digest } = removal;
-  if (digest === null) throw notInRegistry(image);
+  if (digest === null) throw notInRegistry(image, "destination");
   if (removal.needsForce && !force) throw moreThanNamed(removal);
   if (removal.removes === "manifest") {
     await repository.deleteManifest(digest, { signal });

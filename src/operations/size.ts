@@ -1,5 +1,5 @@
 import { layersSize } from "../content/walk.js";
-import { LadingError } from "../errors.js";
+import { LadingError, type Side } from "../errors.js";
 import type { RemoteImage } from "../image/remote-image.js";
 import type { Digest } from "../oci/digest.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
@@ -106,9 +106,9 @@ export async function digest(
 }
 
 /** @internal */
-export function notInRegistry(image: RemoteImage): LadingError {
+export function notInRegistry(image: RemoteImage, side: Side = "source"): LadingError {
   return new LadingError("not-found", `${wirePath(image)} has no ${image.digest ?? image.tag ?? "latest"}`, {
-    side: "source",
+    side,
     image: image.toString(),
     status: 404,
     hint: "`lading tags` lists what the repository has, `lading ls` the repositories",

@@ -2,6 +2,8 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { LayoutStore } from "../../src/content/layout.js";
+import { randomIndex } from "../support/random-image.js";
 import { type Expected, refused, storeIndex } from "./failure.js";
 import { Machine } from "./machine.js";
 import { mountSmallDisk, whyNoSmallDisk } from "./small-disk.js";
@@ -37,7 +39,7 @@ describe("wrong names", () => {
     [["pull", "image:app@sha256:12"], { code: "bad-reference", side: null, exit: 64 }],
     [["copy", "image:app:1", "app:2"], { code: "bad-reference", side: null, exit: 64 }],
     [["tags", "image:app:1"], { code: "bad-reference", side: null, exit: 64 }],
-    [["rm", "image:app"], { code: "bad-reference", side: null, exit: 64 }],
+    [["rm", "image:app"], { code: "usage", side: null, exit: 64 }],
     [["tag", "app:1", "app:"], { code: "bad-reference", side: null, exit: 64 }],
     [["rmi", "a b"], { code: "bad-reference", side: null, exit: 64 }],
     [["psuh", "app:1"], { code: "usage", side: null, exit: 64 }],
@@ -56,6 +58,12 @@ describe("wrong names", () => {
 });
 
 describe("an image that is not there", () => {
+  beforeEach(async () => {
+    const store = new LayoutStore(machine.store, { durability: "fast" });
+    await store.tag((await randomIndex(store)).root, "many:1");
+    expect(await machine.lading(["push", "many:1"])).toMatchObject({ code: 0 });
+  });
+
   const missing = `sha256:${"0".repeat(64)}`;
   it.each<[string[], Expected]>([
     [["push", "gone:1"], { code: "not-found", side: "source", exit: 72 }],
@@ -63,13 +71,13 @@ describe("an image that is not there", () => {
     [["pull", "image:gone:1"], { code: "not-found", side: "source", exit: 72 }],
     [["pull", "image:app:gone"], { code: "not-found", side: "source", exit: 72 }],
     [["pull", `image:app@${missing}`], { code: "not-found", side: "source", exit: 72 }],
-    [["pull", "image:app:1", "--platform", "linux/s390x"], { code: "not-found", side: "source", exit: 72 }],
+    [["pull", "image:many:1", "--platform", "linux/s390x"], { code: "not-found", side: "source", exit: 72 }],
     [["copy", "image:gone:1", "image:app:2"], { code: "not-found", side: "source", exit: 72 }],
     [["digest", "image:app:gone"], { code: "not-found", side: "source", exit: 72 }],
     [["size", "image:gone:1"], { code: "not-found", side: "source", exit: 72 }],
     [["tags", "image:gone"], { code: "not-found", side: "source", exit: 72 }],
     [["rm", "image:app:gone"], { code: "not-found", side: "destination", exit: 72 }],
-    [["rmi", "gone:1"], { code: "not-found", side: "destination", exit: 72 }],
+    [["rmi", "gone:1"], { code: "not-found", side: "source", exit: 72 }],
     [["tag", "gone:1", "app:2"], { code: "not-found", side: "source", exit: 72 }],
     [["save", "gone:1", "-o", "out.tar"], { code: "not-found", side: "source", exit: 72 }],
     [["load", "nowhere.tar"], { code: "not-found", side: "source", exit: 72 }],
@@ -129,12 +137,16 @@ describe("an archive that is damaged", () => {
   const invalid: Expected = { code: "archive-invalid", side: "source", exit: 65 };
   const corrupt: Expected = { code: "digest-mismatch", side: "source", exit: 65 };
 
+  /** Made on another machine: what this one has already, it would not need the archive for. */
   async function archive(as: "docker-archive" | "oci-archive"): Promise<Buffer> {
-    await machine.putImage("big:1", { seed: "big", layers: 3, layerSize: 200_000 });
-    const path = join(machine.home, "whole.tar");
-    expect(await machine.lading(["save", "big:1", "--as", as, "-o", path])).toMatchObject({ code: 0 });
-    expect(await machine.lading(["rmi", "big:1"])).toMatchObject({ code: 0 });
-    return await readFile(path);
+    const other = await Machine.create();
+    try {
+      await other.putImage("big:1", { seed: "big", layers: 3, layerSize: 200_000 });
+      expect(await other.lading(["save", "big:1", "--as", as, "-o", "big.tar"])).toMatchObject({ code: 0 });
+      return await readFile(join(other.home, "big.tar"));
+    } finally {
+      await other.remove();
+    }
   }
 
   /** From a file, where it can be read twice, and from a pipe, where it can't. */
@@ -154,9 +166,8 @@ describe("an archive that is damaged", () => {
 
   it.each(["docker-archive", "oci-archive"] as const)("%s: a layer that is not what it is said to be", async (as) => {
     const whole = await archive(as);
-    // Within the second half of a layer that does not compress.
-    const at =
-      whole.indexOf("layer-1/content.bin") === -1 ? Math.floor(whole.length / 2) : whole.indexOf("layer-1/") + 2000;
+    // Somewhere in the largest files: the layers.
+    const at = Math.floor(whole.length / 2);
     whole[at] = (whole[at] ?? 0) ^ 0xff;
     await isRefused(whole, corrupt);
   });
