@@ -5,7 +5,7 @@ import { LocalImage } from "../image/local-image.js";
 import type { Digest } from "../oci/digest.js";
 import { parsePlatform } from "../oci/platform.js";
 import type { ClientContext } from "./context.js";
-import { fileBytes, isDirectory, sidedAsRead } from "./file-source.js";
+import { checkSource, fileBytes, isDirectory, sidedAsRead } from "./file-source.js";
 import { intoEngine } from "./into-engine.js";
 import type { LoadOptions } from "./load.js";
 import { withProgress } from "./transfer-progress.js";
@@ -42,6 +42,7 @@ export async function importImage(
   options: ImportOptions,
   callerSignal: AbortSignal,
 ): Promise<ImportResult> {
+  checkSource(given);
   return await withProgress(options.progress, callerSignal, async (progress, signal) => {
     const source = typeof given === "string" ? given : abortable(given, signal);
     const { engine, kind } = await context.engine(signal);

@@ -174,7 +174,13 @@ async function planOne(
 function planAllTags(image: RemoteImage, usage: Usage): readonly Removal[] {
   const byDigest = new Map<Digest, string[]>();
   for (const [tag, { digest }] of usage.tags) byDigest.set(digest, [...(byDigest.get(digest) ?? []), tag]);
-  if (byDigest.size === 0) throw notInRegistry(image, "destination");
+  if (byDigest.size === 0) {
+    throw new LadingError("not-found", `${wirePath(image)} has no tags`, {
+      side: "destination",
+      image: image.toString(),
+      hint: "`lading ls` lists the repositories",
+    });
+  }
   return [...usage.tags].map(([tag, { digest }]) => ({
     image: image.withTag(tag),
     digest,
