@@ -4,7 +4,10 @@ import { version } from "../version.js";
 const argv = process.argv.slice(2);
 if (argv.length === 1 && (argv[0] === "--version" || argv[0] === "-V")) {
   // Nothing is loaded for this one, not even the parser of the command line.
-  process.stdout.on("error", () => process.exit(0));
+  process.stdout.once("error", async (error) => {
+    const { refuseOutput } = await import("./process.js");
+    process.exitCode = await refuseOutput(error, argv);
+  });
   process.stdout.write(`${version}\n`);
 } else {
   const { main } = await import("./process.js");
