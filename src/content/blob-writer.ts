@@ -10,6 +10,8 @@ export interface WriteOptions {
   readonly update: (chunk: Uint8Array) => void;
   /** The file's size so far. */
   readonly onStored: (stored: number) => void;
+  /** A chunk is written and hashed: its memory may be filled again. */
+  readonly release?: ((chunk: Uint8Array) => void) | undefined;
   /** ms */
   readonly clock: () => number;
 }
@@ -29,7 +31,7 @@ const batchTime = 250;
 export async function writeStream(
   handle: FileHandle,
   source: AsyncIterable<Uint8Array>,
-  { position, limit, update, onStored, clock }: WriteOptions,
+  { position, limit, update, onStored, release, clock }: WriteOptions,
 ): Promise<number> {
   let batch: Uint8Array[] = [];
   let batched = 0;
@@ -42,6 +44,7 @@ export async function writeStream(
     for (const chunk of chunks) {
       update(chunk);
       stored += chunk.byteLength;
+      release?.(chunk);
     }
     onStored(stored);
   };

@@ -64,6 +64,21 @@ describe("gzipStream", () => {
     );
   });
 
+  it("fills the memory that is given back, and makes the same bytes", async () => {
+    const bytes = Buffer.concat(Array.from({ length: 12 }, (_, n) => randomBytesOf(`block ${n}`, 1024 * 1024 - n)));
+    const stream = gzipStream(chunked(bytes, 100_003), { pool: pools.three });
+    const memories = new Set<ArrayBufferLike>();
+    const parts: Uint8Array[] = [];
+    for await (const part of stream) {
+      parts.push(part.slice());
+      if (part.buffer instanceof SharedArrayBuffer) memories.add(part.buffer);
+      stream.release(part);
+      stream.release(part);
+    }
+    expect(Buffer.concat(parts).equals(await gzip(chunked(bytes, 1 << 20), pools.none))).toBe(true);
+    expect(memories.size).toBeLessThan(8);
+  });
+
   it("keeps the order of many blocks", async () => {
     const bytes = Buffer.concat(Array.from({ length: 9 }, (_, n) => Buffer.alloc(1024 * 1024 + n, n)));
     const [one, three] = [

@@ -1,13 +1,14 @@
 import { crc32 } from "node:zlib";
 import { throwIfAborted } from "../errors.js";
-import { type Block, blocksOf } from "./blocks.js";
-import { type DeflatePool, deflateBlockSize, deflateSettings, sharedDeflatePool } from "./deflate-pool.js";
+import { type Block, type BlockMemory, blocksOf, inputOf, outputOf } from "./blocks.js";
+import { deflateLevel } from "./deflate-block.js";
+import { type DeflatePool, sharedDeflatePool } from "./deflate-pool.js";
 
 /**
- * Names everything on which compressed bytes depend, for the keys of caches: the library and its exact version, its level and
- * hash-table size, and the size of the blocks. It changes whenever the golden vectors change, and only then.
+ * Names everything on which compressed bytes depend, for the keys of caches: the library and its exact version, its level, and the
+ * size of the blocks. It changes whenever the golden vectors change, and only then.
  */
-export const compressorId = `fflate-0.8.3/${deflateSettings.level}/${deflateSettings.mem}/1MiB`;
+export const compressorId = `zlib-streams-1.0.4/${deflateLevel}/1MiB`;
 
 export interface GzipOptions {
   /** Bytes of the source that were taken so far. */
@@ -25,34 +26,52 @@ const header = new Uint8Array([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
 /** An empty stored block with the final bit: ends the member after the last sync flush. */
 const finalBlock = new Uint8Array([1, 0, 0, 0xff, 0xff]);
 
+/** A stream that lends its chunks, and fills their memory again once they are given back. */
+export interface LentStream extends AsyncIterable<Uint8Array> {
+  /** Gives a chunk back. One that is not given back stays as it is. */
+  readonly release: (chunk: Uint8Array) => void;
+}
+
 /**
  * Compresses a stream into one gzip member. The output depends on the bytes alone, never on how they were cut into chunks, on cores
  * or on the version of Node (whose zlib changes between builds): blocks of 1 MiB are compressed each for itself by one pinned
  * compressor, end at a byte border (a sync flush), and are joined in order. Blocks are compressed in parallel, a few at a time.
  * @throws LadingError `cancelled`, `timeout`; what the source throws
  */
-export async function* gzipStream(
+export function gzipStream(source: AsyncIterable<Uint8Array>, options: GzipOptions = {}): LentStream {
+  const free: BlockMemory[] = [];
+  const lent = new Map<ArrayBufferLike, BlockMemory>();
+  return {
+    [Symbol.asyncIterator]: () => gzip(source, options, free, lent),
+    release: ({ buffer }) => {
+      const memory = lent.get(buffer);
+      if (memory !== undefined && lent.delete(buffer)) free.push(memory);
+    },
+  };
+}
+
+async function* gzip(
   source: AsyncIterable<Uint8Array>,
-  options: GzipOptions = {},
+  { onBytes, signal, pool = sharedDeflatePool }: GzipOptions,
+  free: BlockMemory[],
+  lent: Map<ArrayBufferLike, BlockMemory>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const { onBytes, signal, pool = sharedDeflatePool } = options;
   const running: Running[] = [];
-  const free: Block[] = [];
-  const finish = async ({ block, result }: Running): Promise<Uint8Array> => {
-    const compressed = await result;
-    free.push(block);
+  const finish = async ({ block, made }: Running): Promise<Uint8Array> => {
+    const compressed = outputOf(block).subarray(0, await made);
+    lent.set(block.memory.buffer, block.memory);
     return compressed;
   };
   let checksum = 0;
   let size = 0;
   try {
     yield header;
-    for await (const block of blocksOf(source, deflateBlockSize, free)) {
+    for await (const block of blocksOf(source, free)) {
       throwIfAborted(signal);
-      checksum = crc32(block, checksum);
-      size += block.byteLength;
+      checksum = crc32(inputOf(block), checksum);
+      size += block.length;
       onBytes?.(size);
-      running.push({ block, result: observed(pool.deflate(block)) });
+      running.push({ block, made: observed(pool.deflate(block)) });
       // One block more than threads keeps each of them busy while the oldest one is written out.
       while (running.length > pool.size) yield await finish(running.shift() as Running);
     }
@@ -64,14 +83,14 @@ export async function* gzipStream(
     yield trailer(checksum, size);
   } finally {
     // Blocks that nobody waits for any more: the threads finish them, and their results are dropped.
-    await Promise.allSettled(running.map(({ result }) => result));
+    await Promise.allSettled(running.map(({ made }) => made));
   }
 }
 
 /** A block that is being compressed. */
 interface Running {
   readonly block: Block;
-  readonly result: Promise<Uint8Array>;
+  readonly made: Promise<number>;
 }
 
 /** CRC-32 and the size modulo 2^32, both little-endian. */
