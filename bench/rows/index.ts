@@ -1,0 +1,10 @@
+import type { Row } from "../row.js";
+import { coldRows } from "./cold.js";
+import { startUpRows } from "./start-up.js";
+
+const all: readonly Row[] = [...coldRows, ...startUpRows];
+
+/** In the order of their numbers: P1, P1t, P2, … */
+export const rows: readonly Row[] = [...all].sort((left, right) =>
+  left.id.localeCompare(right.id, "en", { numeric: true }),
+);
