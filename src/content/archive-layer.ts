@@ -100,8 +100,7 @@ export class LayerIntake {
       if (claimed !== null) progress?.report(claimed, "compressing", taken, size);
     };
     const compressed = gzipStream(hashing(stream, hasher), { onBytes, signal });
-    const { release } = compressed;
-    const made = await into.ingest(layerTypes[format].gzip, compressed, { signal, release });
+    const made = await into.ingest(layerTypes[format].gzip, compressed, { signal });
     const diffId = hasher.digest();
     if (diffId !== claimed) progress?.report(diffId, "compressing", size, size);
     // A form that the store had before stays the layer's form, so that a second push gives the same digest.

@@ -4,6 +4,7 @@ import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestAlgorithm, digestHex, isDigest } from "../oci/digest.js";
 import { type Durability, openRegular, syncDirectory } from "./durable-file.js";
 import { errnoOf, type FileSystem, ifThere, removeFile } from "./file-system.js";
+import { ChunkMemory } from "./lent-chunk.js";
 import { makeFolder, refuseLink } from "./real-folder.js";
 import type { ContentSource, ReadOptions } from "./store.js";
 import { createVerifier } from "./verify.js";
@@ -85,10 +86,11 @@ export class BlobFolder implements ContentSource {
     const opened = found === null ? null : await openRegular(this.#options.fs, this.pathOf(digest));
     if (opened === null) throw new LadingError("not-found", `${digest} is not in the store`, { digest });
     const { handle, stat } = opened;
+    const chunks = new ChunkMemory(Math.min(chunkSize, size - offset));
     const read = async (position: number): Promise<Uint8Array> => {
-      const buffer = Buffer.allocUnsafeSlow(Math.min(chunkSize, size - position));
-      const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, position);
-      return buffer.subarray(0, bytesRead);
+      const memory = chunks.take();
+      const wanted = Math.min(memory.byteLength, size - position);
+      return chunks.lend(memory, (await handle.read(memory, 0, wanted, position)).bytesRead);
     };
     let ahead: Promise<Uint8Array> | null = null;
     try {

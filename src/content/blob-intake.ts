@@ -60,7 +60,7 @@ export class BlobIntake {
   async ingest(
     mediaType: string,
     source: AsyncIterable<Uint8Array>,
-    { signal, onBytes, release }: IngestOptions,
+    { signal, onBytes }: IngestOptions,
   ): Promise<Descriptor> {
     const { blobs, clock, prepare } = this.#options;
     const partials = await prepare();
@@ -75,7 +75,6 @@ export class BlobIntake {
           limit: Number.MAX_SAFE_INTEGER,
           update: hasher.update,
           onStored: (stored) => foreignCall(() => onBytes?.(stored)),
-          release,
           clock,
         });
         await this.seal(handle);

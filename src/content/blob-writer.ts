@@ -1,5 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { ioError, LadingError } from "../errors.js";
+import { ChunkMemory, giveBack } from "./lent-chunk.js";
 
 export interface WriteOptions {
   /** Where in the file to begin. */
@@ -10,8 +11,6 @@ export interface WriteOptions {
   readonly update: (chunk: Uint8Array) => void;
   /** The file's size so far. */
   readonly onStored: (stored: number) => void;
-  /** A chunk is written and hashed: its memory may be filled again. */
-  readonly release?: ((chunk: Uint8Array) => void) | undefined;
   /** ms */
   readonly clock: () => number;
 }
@@ -22,47 +21,54 @@ const batchSize = 1024 * 1024;
 const batchTime = 250;
 
 /**
- * Writes a stream into a file: while one batch is on its way to the disk, the next one is read. Each chunk is hashed
- * after it was written, so that a source which fills a buffer again too early cannot go unnoticed. Where the source
- * fails, all that had come before is in the file.
+ * Writes a stream into a file: while one batch is on its way to the disk, the next one is filled. Chunks are copied into the two
+ * batches, so that a source can have its memory back at once, and nothing small is kept alive. Where the source fails, all that
+ * had come before is in the file.
  * @returns Bytes that the source gave.
  * @throws LadingError `size-mismatch`, `no-space`, `io`; the source's own error as it is
  */
 export async function writeStream(
   handle: FileHandle,
   source: AsyncIterable<Uint8Array>,
-  { position, limit, update, onStored, release, clock }: WriteOptions,
+  { position, limit, update, onStored, clock }: WriteOptions,
 ): Promise<number> {
-  let batch: Uint8Array[] = [];
-  let batched = 0;
+  const batches = new ChunkMemory(batchSize);
+  let batch = batches.take();
+  let filled = 0;
   let received = position;
-  let stored = position;
   let flushed = clock();
   let writing: Promise<void> = Promise.resolve();
-  const write = async (chunks: readonly Uint8Array[], at: number): Promise<void> => {
-    await writeAt(handle, chunks, at);
-    for (const chunk of chunks) {
-      update(chunk);
-      stored += chunk.byteLength;
-      release?.(chunk);
-    }
-    onStored(stored);
+  const write = async (memory: Buffer, size: number, at: number): Promise<void> => {
+    const bytes = memory.subarray(0, size);
+    await writeAt(handle, bytes, at);
+    update(bytes);
+    batches.putBack(memory);
+    onStored(at + size);
   };
   const flush = async (): Promise<void> => {
     await writing;
-    if (batched > 0) writing = write(batch, received - batched);
+    flushed = clock();
+    if (filled === 0) return;
+    writing = write(batch, filled, received - filled);
     // Its failure is seen at the next flush; until then it is not unhandled.
     writing.catch(() => {});
-    [batch, batched, flushed] = [[], 0, clock()];
+    batch = batches.take();
+    filled = 0;
   };
   let failure: { readonly error: unknown } | null = null;
   try {
     for await (const chunk of source) {
       if (received + chunk.byteLength > limit) throw new LadingError("size-mismatch", `longer than ${limit} bytes`);
-      received += chunk.byteLength;
-      batch.push(chunk);
-      batched += chunk.byteLength;
-      if (batched >= batchSize || clock() - flushed >= batchTime) await flush();
+      for (let at = 0; at < chunk.byteLength; ) {
+        const part = chunk.subarray(at, at + batchSize - filled);
+        batch.set(part, filled);
+        filled += part.byteLength;
+        received += part.byteLength;
+        at += part.byteLength;
+        if (filled === batchSize) await flush();
+      }
+      giveBack(chunk);
+      if (clock() - flushed >= batchTime) await flush();
     }
   } catch (error) {
     failure = { error };
@@ -77,18 +83,11 @@ export async function writeStream(
   return received - position;
 }
 
-async function writeAt(handle: FileHandle, chunks: readonly Uint8Array[], position: number): Promise<void> {
+async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   try {
-    let { bytesWritten } = await handle.writev([...chunks], position);
-    let at = position;
-    for (const chunk of chunks) {
-      // The system may have taken a part only, as it does when the disk fills up.
-      let done = Math.min(bytesWritten, chunk.byteLength);
-      bytesWritten -= done;
-      while (done < chunk.byteLength) {
-        done += (await handle.write(chunk, done, chunk.byteLength - done, at + done)).bytesWritten;
-      }
-      at += chunk.byteLength;
+    // The system may take a part only, as it does when the disk fills up.
+    for (let done = 0; done < bytes.byteLength; ) {
+      done += (await handle.write(bytes, done, bytes.byteLength - done, position + done)).bytesWritten;
     }
   } catch (error) {
     throw ioError(error, "writing into the store");

@@ -7,6 +7,7 @@ import { randomBytesOf } from "../../test/support/random-bytes.js";
 import { createHasher } from "../oci/digest.js";
 import { compressorId, gzipStream } from "./compress.js";
 import { createDeflatePool, type DeflatePool } from "./deflate-pool.js";
+import { giveBack } from "./lent-chunk.js";
 
 const pools = {
   none: createDeflatePool({ threads: 0 }),
@@ -72,8 +73,8 @@ describe("gzipStream", () => {
     for await (const part of stream) {
       parts.push(part.slice());
       if (part.buffer instanceof SharedArrayBuffer) memories.add(part.buffer);
-      stream.release(part);
-      stream.release(part);
+      giveBack(part);
+      giveBack(part);
     }
     expect(Buffer.concat(parts).equals(await gzip(chunked(bytes, 1 << 20), pools.none))).toBe(true);
     expect(memories.size).toBeLessThan(8);

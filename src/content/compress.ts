@@ -3,6 +3,7 @@ import { throwIfAborted } from "../errors.js";
 import { type Block, type BlockMemory, blocksOf, inputOf, outputOf } from "./blocks.js";
 import { deflateLevel } from "./deflate-block.js";
 import { type DeflatePool, sharedDeflatePool } from "./deflate-pool.js";
+import { lend } from "./lent-chunk.js";
 
 /**
  * Names everything on which compressed bytes depend, for the keys of caches: the library and its exact version, its level, and the
@@ -26,41 +27,22 @@ const header = new Uint8Array([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
 /** An empty stored block with the final bit: ends the member after the last sync flush. */
 const finalBlock = new Uint8Array([1, 0, 0, 0xff, 0xff]);
 
-/** A stream that lends its chunks, and fills their memory again once they are given back. */
-export interface LentStream extends AsyncIterable<Uint8Array> {
-  /** Gives a chunk back. One that is not given back stays as it is. */
-  readonly release: (chunk: Uint8Array) => void;
-}
-
 /**
  * Compresses a stream into one gzip member. The output depends on the bytes alone, never on how they were cut into chunks, on cores
  * or on the version of Node (whose zlib changes between builds): blocks of 1 MiB are compressed each for itself by one pinned
- * compressor, end at a byte border (a sync flush), and are joined in order. Blocks are compressed in parallel, a few at a time.
+ * compressor, end at a byte border (a sync flush), and are joined in order. Blocks are compressed in parallel, a few at a time. Chunks
+ * that are given back (`giveBack`) are filled again.
  * @throws LadingError `cancelled`, `timeout`; what the source throws
  */
-export function gzipStream(source: AsyncIterable<Uint8Array>, options: GzipOptions = {}): LentStream {
-  const free: BlockMemory[] = [];
-  const lent = new Map<ArrayBufferLike, BlockMemory>();
-  return {
-    [Symbol.asyncIterator]: () => gzip(source, options, free, lent),
-    release: ({ buffer }) => {
-      const memory = lent.get(buffer);
-      if (memory !== undefined && lent.delete(buffer)) free.push(memory);
-    },
-  };
-}
-
-async function* gzip(
+export async function* gzipStream(
   source: AsyncIterable<Uint8Array>,
-  { onBytes, signal, pool = sharedDeflatePool }: GzipOptions,
-  free: BlockMemory[],
-  lent: Map<ArrayBufferLike, BlockMemory>,
+  options: GzipOptions = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  const { onBytes, signal, pool = sharedDeflatePool } = options;
+  const free: BlockMemory[] = [];
   const running: Running[] = [];
   const finish = async ({ block, made }: Running): Promise<Uint8Array> => {
-    const compressed = outputOf(block).subarray(0, await made);
-    lent.set(block.memory.buffer, block.memory);
-    return compressed;
+    return lend(outputOf(block).subarray(0, await made), () => free.push(block.memory));
   };
   let checksum = 0;
   let size = 0;

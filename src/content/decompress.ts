@@ -3,6 +3,7 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { abortError, isLadingError, LadingError, throwIfAborted } from "../errors.js";
 import { limits } from "../oci/limits.js";
+import { giveBack } from "./lent-chunk.js";
 
 export type Compression = "none" | "gzip" | "zstd";
 
@@ -57,8 +58,17 @@ function unpack(
   signal: AbortSignal | undefined,
 ): AsyncIterable<Uint8Array> {
   if (compression === "none") return source;
-  if (compression === "gzip") return through(source, createGunzip({ chunkSize }), signal);
-  return zstd(source);
+  if (compression === "gzip") return through(copied(source), createGunzip({ chunkSize }), signal);
+  return zstd(copied(source));
+}
+
+/** Both libraries hold input back for later, when the source has filled its memory again. */
+async function* copied(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of source) {
+    const copy = new Uint8Array(chunk);
+    giveBack(chunk);
+    yield copy;
+  }
 }
 
 async function* through(

@@ -28,8 +28,6 @@ export interface IngestOptions {
   readonly signal?: AbortSignal | undefined;
   /** Bytes taken so far. */
   readonly onBytes?: ((stored: number) => void) | undefined;
-  /** The store is done with a chunk that the source gave: its memory may be filled again. */
-  readonly release?: ((chunk: Uint8Array) => void) | undefined;
 }
 
 /** A store that takes content whose digest nobody knows yet, such as a layer that is being compressed. */

@@ -83,10 +83,10 @@ test("a full disk leaves no file behind", async () => {
       key === "open"
         ? async (path: string, flags: unknown, mode: number) => {
             const handle = await target.open(path, flags as string, mode);
-            handle.writev = async () => {
+            const fail = async () => {
               throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
             };
-            return handle;
+            return Object.assign(handle, { write: fail, writev: fail, writeFile: fail });
           }
         : Reflect.get(target, key, receiver),
   });

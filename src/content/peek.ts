@@ -1,6 +1,6 @@
 /** The first bytes of a stream, and the whole stream with them. */
 export interface Peeked {
-  /** At least as many as were asked for, where the stream has them. */
+  /** At least as many as were asked for, where the stream has them; there until the stream is read. */
   readonly head: Uint8Array;
   readonly stream: AsyncIterable<Uint8Array>;
 }
@@ -15,8 +15,9 @@ export async function peek(source: AsyncIterable<Uint8Array>, size: number): Pro
     const next = await iterator.next();
     if (next.done === true) ended = true;
     else {
-      chunks.push(next.value);
       seen += next.value.byteLength;
+      // A chunk is good until the next is asked for.
+      chunks.push(seen < size ? Buffer.from(next.value) : next.value);
     }
   }
   const stream = (async function* () {

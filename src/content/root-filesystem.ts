@@ -74,9 +74,7 @@ export async function importRootFilesystem(
     };
     const docker = format === "docker";
     const layerType = docker ? mediaTypes.dockerLayerGzip : mediaTypes.ociLayerGzip;
-    const compressed = gzipStream(layer(), { signal });
-    const { release } = compressed;
-    const descriptor = await into.ingest(layerType, compressed, { signal, release });
+    const descriptor = await into.ingest(layerType, gzipStream(layer(), { signal }), { signal });
     const diffId = hasher.digest();
     await into.rememberLayer?.(diffId, descriptor);
     options.progress?.identify?.(layerId, descriptor.digest);

@@ -4,7 +4,7 @@ import type { Digest } from "../oci/digest.js";
 /**
  * Opens content at an offset (bytes). Called again, from where the reader stands, when a transfer is resumed
  * or sent again; so it must give the same bytes each time. What it yields is given away: it does not fill a buffer
- * again that it gave.
+ * again that it gave, unless it lent that (`lent-chunk.ts`) and has it back.
  */
 export type ByteSource = (offset: number, signal?: AbortSignal) => AsyncIterable<Uint8Array>;
 

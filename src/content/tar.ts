@@ -1,5 +1,6 @@
 import { LadingError, throwIfAborted } from "../errors.js";
 import { limits } from "../oci/limits.js";
+import { giveBack } from "./lent-chunk.js";
 import {
   applyOverrides,
   formatTarHeader,
@@ -14,7 +15,10 @@ import {
   tarBlock,
 } from "./tar-header.js";
 
-/** An entry that is being read. Its body is there until the next entry is asked for; what was not read of it is skipped. */
+/**
+ * An entry that is being read. Its body is there until the next entry is asked for; what was not read of it is skipped. A chunk of a
+ * body is there until the next chunk is asked for: whoever keeps it longer copies it.
+ */
 export interface TarEntry extends TarHeader {
   readonly body: AsyncIterable<Uint8Array>;
 }
@@ -108,6 +112,8 @@ class BlockReader {
   readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #signal: AbortSignal | undefined;
   #chunk: Uint8Array = new Uint8Array(0);
+  /** Where in the chunk the next part begins. */
+  #at = 0;
   #ended = false;
   /** Which body is open: one that belongs to an earlier entry reads nothing any more. */
   #entry = 0;
@@ -121,28 +127,29 @@ class BlockReader {
 
   /** At most `max` bytes, as many as there are at hand; null at the end. */
   async chunk(max: number): Promise<Uint8Array | null> {
-    while (this.#chunk.byteLength === 0) {
+    while (this.#at === this.#chunk.byteLength) {
       throwIfAborted(this.#signal);
       if (this.#ended) return null;
+      giveBack(this.#chunk);
       const next = await this.#iterator.next();
       if (next.done === true) this.#ended = true;
-      else this.#chunk = next.value;
+      this.#chunk = next.done === true ? new Uint8Array(0) : next.value;
+      this.#at = 0;
     }
-    const part = this.#chunk.subarray(0, max);
-    this.#chunk = this.#chunk.subarray(part.byteLength);
+    const part = this.#chunk.subarray(this.#at, this.#at + max);
+    this.#at += part.byteLength;
     return part;
   }
 
+  /** A copy: headers outlive the chunk that they came in. */
   async take(size: number): Promise<Buffer> {
-    const parts: Uint8Array[] = [];
-    for (let missing = size; missing > 0; ) {
-      const part = await this.#expect(missing);
-      missing -= part.byteLength;
-      parts.push(part);
+    const whole = Buffer.allocUnsafe(size);
+    for (let taken = 0; taken < size; ) {
+      const part = await this.#expect(size - taken);
+      whole.set(part, taken);
+      taken += part.byteLength;
     }
-    const [only] = parts;
-    if (parts.length !== 1 || only === undefined) return Buffer.concat(parts);
-    return Buffer.from(only.buffer, only.byteOffset, only.byteLength);
+    return whole;
   }
 
   async skip(size: number): Promise<void> {

@@ -72,7 +72,8 @@ export async function readAll(source: AsyncIterable<Uint8Array>, limit: number, 
   for await (const chunk of source) {
     size += chunk.byteLength;
     if (size > limit) throw new LadingError("limit-exceeded", `${what} is longer than ${limit} bytes`);
-    chunks.push(chunk);
+    // A chunk is good until the next is asked for.
+    chunks.push(new Uint8Array(chunk));
   }
   const [only] = chunks;
   if (chunks.length === 1 && only !== undefined) return only;

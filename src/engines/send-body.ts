@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
+import { giveBack } from "../content/lent-chunk.js";
 
 /**
  * Writes a body as fast as the engine takes it. An engine that refuses answers before the end: then the rest is not
@@ -21,7 +22,10 @@ export async function sendBody(
   try {
     for await (const chunk of body) {
       if (stopped || outgoing.destroyed) return null;
-      if (!outgoing.write(chunk)) await drained(outgoing);
+      const done = (error?: Error | null): void => {
+        if (!error) giveBack(chunk);
+      };
+      if (!outgoing.write(chunk, done)) await drained(outgoing);
     }
   } catch (error) {
     return { error };

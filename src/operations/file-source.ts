@@ -1,5 +1,5 @@
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
+import { ChunkMemory } from "../content/lent-chunk.js";
 import { type ErrorCode, ioError, isLadingError, LadingError, type Side } from "../errors.js";
 import { misused } from "./call-options.js";
 
@@ -22,10 +22,25 @@ export async function isDirectory(path: string): Promise<boolean> {
   }
 }
 
-/** A file's bytes in large chunks. @throws LadingError `io` */
+/** Bytes read at once. */
+const chunkSize = 1024 * 1024;
+
+/** A file's bytes in large chunks, which may be given back. @throws LadingError `io` */
 export async function* fileBytes(path: string): AsyncGenerator<Uint8Array> {
   try {
-    yield* createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>;
+    const handle = await open(path);
+    try {
+      const chunks = new ChunkMemory(chunkSize);
+      for (;;) {
+        const memory = chunks.take();
+        // Without a position, so that what is no regular file (a pipe, /dev/stdin) can be read too.
+        const { bytesRead } = await handle.read(memory, 0, chunkSize, null);
+        if (bytesRead === 0) return;
+        yield chunks.lend(memory, bytesRead);
+      }
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
     throw ioError(error, `reading ${path}`, { side: "source" });
   }

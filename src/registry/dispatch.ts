@@ -1,6 +1,7 @@
 import type { ClientRequest, Agent as HttpAgent, IncomingMessage, RequestOptions } from "node:http";
 import type { LookupFunction } from "node:net";
 import type { SecureContext } from "node:tls";
+import { giveBack } from "../content/lent-chunk.js";
 import { abortError, isLadingError } from "../errors.js";
 import { AbortListeners } from "./abort-listeners.js";
 import { emptyBody } from "./body.js";
@@ -217,7 +218,10 @@ async function writeBody(request: ClientRequest, call: Call, answered: () => boo
   if (!(await connected(request))) return;
   for await (const chunk of body()) {
     if (answered() || request.destroyed) return;
-    if (!request.write(chunk)) await drained(request);
+    const done = (error?: Error | null) => {
+      if (!error) giveBack(chunk);
+    };
+    if (!request.write(chunk, done)) await drained(request);
   }
   if (!request.destroyed) request.end();
 }

@@ -1,0 +1,50 @@
+/** Under this name a chunk carries what takes it back. A part of the chunk does not: `subarray` makes an object of its own. */
+const owner = Symbol("lading.owner");
+
+interface LentChunk extends Uint8Array {
+  [owner]?: (() => void) | undefined;
+}
+
+/**
+ * Memory of one size that is filled again once it is given back, so that a stream of gigabytes leaves no garbage of gigabytes. What
+ * nobody gives back is the reader's for ever.
+ */
+export class ChunkMemory {
+  readonly #size: number;
+  readonly #free: Buffer[] = [];
+
+  /** @param size Bytes of a chunk. */
+  constructor(size: number) {
+    this.#size = size;
+  }
+
+  take(): Buffer {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#size);
+  }
+
+  putBack(memory: Buffer): void {
+    this.#free.push(memory);
+  }
+
+  /** The first bytes of some memory, as a chunk that may be given back. */
+  lend(memory: Buffer, length: number): Uint8Array {
+    return lend(memory.subarray(0, length), () => this.putBack(memory));
+  }
+}
+
+/** Marks a chunk as one whose memory its maker would like to have again. */
+export function lend(chunk: LentChunk, takeBack: () => void): Uint8Array {
+  chunk[owner] = takeBack;
+  return chunk;
+}
+
+/**
+ * Says that nobody will look at a chunk any more: only for whoever is the last to hold it, and has not passed it on or kept a part. Does
+ * nothing for a chunk that is not lent.
+ */
+export function giveBack(chunk: LentChunk): void {
+  const takeBack = chunk[owner];
+  if (takeBack === undefined) return;
+  chunk[owner] = undefined;
+  takeBack();
+}
