@@ -3,11 +3,40 @@
 //   node scripts/build.mjs --cli   the command line alone, in a fraction of a second
 import { spawnSync } from "node:child_process";
 import { chmod, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { bundleLayers } from "./bundle-layers.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
+
+/** Commander can run verbs that are programs of their own. Lading has none, and to load what runs them takes 3 ms. */
+const commanderWithoutPrograms = {
+  name: "commander-without-programs",
+  setup(build) {
+    build.onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+      /[\\/]commander[\\/]/.test(importer) ? { path: "child_process", namespace: "nothing" } : null,
+    );
+    build.onLoad({ filter: /.*/, namespace: "nothing" }, () => ({ contents: "module.exports = {};" }));
+  },
+};
+
+/**
+ * What a module of Node is imported for is taken from it, and not from what an `import` of it makes: that reads all that it
+ * exports at once, and `crypto`, for one, then loads what nobody has asked for.
+ */
+const builtinsWithoutFacade = {
+  name: "builtins-without-facade",
+  setup(build) {
+    build.onResolve({ filter: /^node:/ }, ({ path, kind }) =>
+      kind === "import-statement" ? { path, namespace: "builtin" } : null,
+    );
+    build.onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+    }));
+  },
+};
 
 /**
  * The command line as `lading.js` and the chunks that its verbs load. Dependencies are bundled: to find and read
@@ -28,10 +57,9 @@ export async function buildCli(outdir) {
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "none",
-    // Some dependencies are CommonJS and require the modules of Node.
-    banner: {
-      js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
-    },
+    plugins: [bundleLayers(join(root, "src")), commanderWithoutPrograms, builtinsWithoutFacade],
+    // Some dependencies are CommonJS and require the modules of Node, and nothing else.
+    banner: { js: "const require=process.getBuiltinModule;" },
     metafile: true,
     logLevel: "warning",
   });

@@ -24,8 +24,18 @@ function flush(stream: OutputStream): Promise<void> {
 }
 
 function processIo(interrupted: AbortSignal): Io {
-  const { stdin, stdout, stderr, env } = process;
-  return { stdin, stdout, stderr, env, interrupted, flush };
+  const { stdout, stderr, env } = process;
+  return {
+    // Node makes the stream when it is first asked for it, and that takes 2 ms.
+    get stdin() {
+      return process.stdin;
+    },
+    stdout,
+    stderr,
+    env,
+    interrupted,
+    flush,
+  };
 }
 
 /**
