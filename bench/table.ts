@@ -59,11 +59,8 @@ export function textTable(contest: ContestResult, { judged }: { readonly judged:
       .join("  ")
       .trimEnd(),
   );
-  return [
-    contest.name,
-    ...lines.map((line) => `  ${line}`),
-    ...contest.goals.map((goal) => `  ${goalText(goal)}`),
-  ].join("\n");
+  const goals = judged ? contest.goals.map((goal) => `  ${goalText(goal)}`) : [];
+  return [contest.name, ...lines.map((line) => `  ${line}`), ...goals].join("\n");
 }
 
 /** A contest for a page. */
