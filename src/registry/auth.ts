@@ -4,7 +4,7 @@ import { isLadingError, LadingError } from "../errors.js";
 import type { Credential, FetchCredentials } from "../oci/credential.js";
 import { limits } from "../oci/limits.js";
 import { bodyOf, discard, readStart } from "./body.js";
-import type { Call, Send } from "./call.js";
+import type { Answer, Call, Send } from "./call.js";
 import { type Challenge, parseChallenges } from "./challenge.js";
 import type { Clock } from "./clock.js";
 import { type Access, credentialId, scopesOf } from "./credential.js";
@@ -101,6 +101,11 @@ export class Authenticator {
     if (!challenges.some(({ scheme }) => scheme === "basic")) return false;
     this.#method = { kind: "basic" };
     return true;
+  }
+
+  /** Whether requests are made in somebody's name. */
+  async hasCredential(access: Access, signal: AbortSignal | undefined): Promise<boolean> {
+    return (await this.#credential(access, signal)) !== null;
   }
 
   /** After a refusal that no new token could mend: the next request asks for the credential again. */
@@ -233,6 +238,13 @@ function accessKey({ repository, actions, side }: Access): string {
   return JSON.stringify([repository, actions, side]);
 }
 
+/** The token was good, and its owner may not do this. @see https://www.rfc-editor.org/rfc/rfc6750#section-3.1 */
+function lacksScope({ headers }: Answer): boolean {
+  return parseChallenges(headers["www-authenticate"]).some(
+    ({ parameters }) => parameters.get("error") === "insufficient_scope",
+  );
+}
+
 /** Adds what proves who asks, and answers a registry's 401 once. A 401 from another origin is never answered. */
 export function auth(send: Send, authenticator: Authenticator): Send {
   return async (call) => {
@@ -252,6 +264,13 @@ export function auth(send: Send, authenticator: Authenticator): Send {
     }
     const last = await send(withAuthorization(call, second));
     if (last.status !== 401 || last.url.origin !== authenticator.origin) return last;
+    if (lacksScope(last) && (await authenticator.hasCredential(access, signal))) {
+      await discard(last);
+      throw new LadingError("denied", `this account may not ${access.actions.join(" and ")} here`, {
+        status: 401,
+        hint: `ask for the right, or use another account: lading login ${call.url.host}`,
+      });
+    }
     authenticator.forget(access);
     const hint = authenticator.hint();
     if (hint === null) return last;

@@ -23,8 +23,16 @@ export interface DockerRegistry {
   close(): Promise<void>;
 }
 
+export interface DockerRegistryOptions {
+  /** Its configuration's `auth`. @default everybody may do everything */
+  readonly auth?: object;
+}
+
 /** Starts a registry with a folder and a port of its own, deletes allowed. */
-export async function startDockerRegistry(program: string): Promise<DockerRegistry> {
+export async function startDockerRegistry(
+  program: string,
+  { auth }: DockerRegistryOptions = {},
+): Promise<DockerRegistry> {
   const folder = await mkdtemp(join(tmpdir(), "lading-docker-registry-"));
   const port = await freePort();
   const config = {
@@ -32,6 +40,7 @@ export async function startDockerRegistry(program: string): Promise<DockerRegist
     log: { level: "error", accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: join(folder, "data") }, delete: { enabled: true } },
     http: { addr: `127.0.0.1:${port}` },
+    ...(auth === undefined ? {} : { auth }),
   };
   await writeFile(join(folder, "config.yml"), JSON.stringify(config));
   const child = spawn(program, ["serve", join(folder, "config.yml")], { stdio: "ignore" });
@@ -61,8 +70,9 @@ async function untilAnswering(url: string, child: ChildProcess): Promise<void> {
   const deadline = Date.now() + 20_000;
   for (;;) {
     if (child.exitCode !== null) throw new Error(`docker-registry ended with ${child.exitCode}`);
+    // One that asks for a password answers too.
     const answered = await fetch(url).then(
-      (response) => response.ok,
+      (response) => response.ok || response.status === 401,
       () => false,
     );
     if (answered) return;
