@@ -20,6 +20,7 @@ const unreachable = new LadingError("unreachable", "cut");
 function scripted(...steps: (Answer | Error)[]) {
   const clock = manualClock();
   let sent = 0;
+  const warnings: string[] = [];
   const send = retry(
     async () => {
       const step = steps[Math.min(sent, steps.length - 1)];
@@ -27,9 +28,9 @@ function scripted(...steps: (Answer | Error)[]) {
       if (step instanceof Error || step === undefined) throw step;
       return step;
     },
-    { clock, random: () => 0.5, pauses: new HostPauses(clock) },
+    { clock, random: () => 0.5, pauses: new HostPauses(clock), onWarning: (text) => warnings.push(text) },
   );
-  return { send, clock, count: () => sent };
+  return { send, clock, count: () => sent, warnings };
 }
 
 describe("retry", () => {
@@ -38,6 +39,17 @@ describe("retry", () => {
     expect((await send(call)).status).toBe(200);
     expect(count()).toBe(3);
     expect(clock.waits).toEqual([250, 500]);
+  });
+
+  test("a wait that a person would notice is told, one for all requests that wait together", async () => {
+    const { send, clock, warnings } = scripted(answer(503, { "retry-after": "7" }), answer(503), answer(200));
+    expect((await Promise.all([send(call), send(call)])).map(({ status }) => status)).toEqual([200, 200]);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain("7 s");
+    expect(clock.waits.filter((wait) => wait >= 7000).length).toBeGreaterThan(0);
+    const quick = scripted(answer(503), answer(503), answer(200));
+    await quick.send(call);
+    expect(quick.warnings).toEqual([]);
   });
 
   test("the fifth answer is the last", async () => {

@@ -12,6 +12,8 @@ export const retryPolicy = {
   cap: 30_000,
   /** The longest `Retry-After` that is waited for. */
   retryAfter: 60_000,
+  /** From how long a wait is worth a word to whoever is waiting. */
+  notable: 1_000,
   /** All waiting for one request together. */
   total: 300_000,
   /** The one wait for a 429 that names no time. */
@@ -54,8 +56,11 @@ export class HostPauses {
     this.#clock = clock;
   }
 
-  pause(host: string, milliseconds: number): void {
-    this.#until.set(host, Math.max(this.#until.get(host) ?? 0, this.#clock.now() + milliseconds));
+  /** @returns Whether this begins a pause, or only comes into one. */
+  pause(host: string, milliseconds: number): boolean {
+    const [before, now] = [this.#until.get(host) ?? 0, this.#clock.now()];
+    this.#until.set(host, Math.max(before, now + milliseconds));
+    return before <= now;
   }
 
   async wait(host: string, signal: AbortSignal | undefined): Promise<void> {
@@ -77,10 +82,12 @@ export interface RetryOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly pauses: HostPauses;
+  /** Is told of waits that a person would notice. */
+  readonly onWarning?: ((text: string) => void) | undefined;
 }
 
 /** Repeats what may be repeated, by {@link retryPolicy}. The last answer or error is the caller's. */
-export function retry(send: Send, { clock, random, pauses }: RetryOptions): Send {
+export function retry(send: Send, { clock, random, pauses, onWarning }: RetryOptions): Send {
   return async (call) => {
     const { host } = call.url;
     let tries = 0;
@@ -117,7 +124,10 @@ export function retry(send: Send, { clock, random, pauses }: RetryOptions): Send
 
       if (answer !== null) await discard(answer);
       waited += wait;
-      pauses.pause(host, wait);
+      if (pauses.pause(host, wait) && wait >= retryPolicy.notable) {
+        const why = answer === null ? "can't be reached" : `answered ${answer.status}`;
+        onWarning?.(`${host} ${why}: trying again in ${Math.ceil(wait / 1000)} s`);
+      }
       if (call.confirm !== undefined) {
         await pauses.wait(host, call.signal);
         const confirmed = await call.confirm();
