@@ -1,4 +1,6 @@
 import type { WireResponse } from "../oci/wire.js";
+import type { AddressKind } from "./address.js";
+import type { Permit } from "./checked-lookup.js";
 import type { Access } from "./credential.js";
 import type { UrlRole } from "./url-gate.js";
 
@@ -11,6 +13,10 @@ export interface Call {
   readonly url: URL;
   /** Who named the URL: it decides what the gate lets through. */
   readonly role: UrlRole;
+  /** The answer that redirected here. */
+  readonly namer?: Answer | undefined;
+  /** What the host may turn out to be, as the gate says. @default any */
+  readonly permit?: Permit | undefined;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: CallBody | null | undefined;
@@ -28,6 +34,8 @@ export interface Call {
 export interface Answer extends WireResponse {
   /** Where it came from in the end, after redirects. */
   readonly url: URL;
+  /** What it was connected to; absent in this process and behind a proxy, where nobody can tell. */
+  readonly addressKind?: AddressKind | undefined;
 }
 
 export type Send = (call: Call) => Promise<Answer>;

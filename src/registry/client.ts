@@ -3,6 +3,7 @@ import type { FetchCredentials } from "../oci/credential.js";
 import type { WireHandler } from "../oci/wire.js";
 import type { BlobSharing } from "./blob-sharing.js";
 import { listCatalog } from "./catalog.js";
+import type { Network } from "./checked-lookup.js";
 import { type Clock, systemClock } from "./clock.js";
 import { Endpoint } from "./endpoint.js";
 import type { Environment } from "./proxy.js";
@@ -37,6 +38,8 @@ export interface RegistryClientOptions {
   readonly onDebug?: ((text: string) => void) | undefined;
   /** How long a connection may be silent, in ms. @default 60 000 */
   readonly idleTimeout?: number | undefined;
+  /** How names become addresses. @default the system's way */
+  readonly network?: Network | undefined;
   /** @default the system's */
   readonly clock?: Clock | undefined;
   /** Numbers in [0, 1) for the jitter of waits. @default Math.random */
@@ -104,6 +107,7 @@ export class RegistryClient {
       perHost: options.perHost,
       env: options.env,
       idleTimeout: options.idleTimeout ?? defaultIdleTimeout,
+      network: options.network,
       clock: this.#clock,
       random: this.#random,
       onWarning: options.onWarning ?? (() => {}),

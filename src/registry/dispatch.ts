@@ -1,14 +1,17 @@
-import type { ClientRequest, Agent as HttpAgent, IncomingMessage, RequestOptions } from "node:http";
-import type { LookupFunction } from "node:net";
+import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
 import type { SecureContext } from "node:tls";
 import { giveBack } from "../content/lent-chunk.js";
 import { abortError, isLadingError } from "../errors.js";
 import { AbortListeners } from "./abort-listeners.js";
+import { addressKind } from "./address.js";
+import { Agents } from "./agents.js";
 import { emptyBody } from "./body.js";
 import type { Answer, Call } from "./call.js";
+import { checkedLookup, type Network, systemNetwork } from "./checked-lookup.js";
 import { closedError } from "./in-process.js";
-import { type Environment, proxyFor } from "./proxy.js";
+import { type Environment, proxyAuthorization, proxyFor, tunnelRefusal } from "./proxy.js";
 import { networkError } from "./registry-error.js";
+import { isListed } from "./url-gate.js";
 
 export interface DispatchOptions {
   /** Connections to one host; as many again for content that is being sent. */
@@ -21,12 +24,9 @@ export interface DispatchOptions {
   readonly env: Environment;
   /** How long a connection may be silent, in ms. */
   readonly idleTimeout: number;
-  /** How names become addresses: the seam where dialled addresses can be checked. */
-  readonly lookup?: LookupFunction | undefined;
+  /** @default the system's */
+  readonly network?: Network | undefined;
 }
-
-/** Bytes that are buffered per direction of a connection: large chunks cost less than many small ones. */
-const highWaterMark = 1024 * 1024;
 
 class IdleError extends Error {
   override readonly name = "IdleError";
@@ -36,7 +36,7 @@ class IdleError extends Error {
 /** Sends requests over HTTP/1.1 with kept connections. One per client; nothing of node is loaded before the first request. */
 export class HttpDispatch {
   readonly #options: DispatchOptions;
-  readonly #agents = new Map<string, Promise<HttpAgent>>();
+  readonly #agents: Agents;
   readonly #running = new Set<ClientRequest>();
   readonly #listeners = new AbortListeners();
   #secureContext: Promise<SecureContext> | null = null;
@@ -44,6 +44,7 @@ export class HttpDispatch {
 
   constructor(options: DispatchOptions) {
     this.#options = options;
+    this.#agents = new Agents(options.perHost);
   }
 
   /** @throws LadingError `unreachable`, `tls`, `cancelled`, `timeout`, `closed` */
@@ -66,31 +67,34 @@ export class HttpDispatch {
   close(): void {
     this.#closed = true;
     for (const request of this.#running) request.destroy(closedError());
-    for (const agent of this.#agents.values())
-      agent.then(
-        (made) => made.destroy(),
-        () => {},
-      );
-    this.#agents.clear();
+    this.#agents.close();
   }
 
   async #open(call: Call): Promise<ClientRequest> {
     const { url } = call;
-    const { env, idleTimeout, insecureHosts, lookup } = this.#options;
+    const { env, idleTimeout, insecureHosts } = this.#options;
     const proxy = proxyFor(url, env);
+    const permit = call.permit ?? null;
     const options: RequestOptions & Record<string, unknown> = {
       method: call.method,
       headers: call.headers,
       timeout: idleTimeout,
-      agent: await this.#agent(url, proxy, typeof call.body === "function"),
-      ...(lookup === undefined ? {} : { lookup }),
+      agent: await this.#agents.agent({ url, proxy, permit, sending: typeof call.body === "function" }),
+      // The proxy's own address is the user's word, and behind it names are the proxy's to look up.
+      ...(proxy === null ? { lookup: checkedLookup(await this.#network(), permit) } : {}),
     };
     if (url.protocol === "https:") {
       const https = await import("node:https");
       const context = await this.#tls();
       if (context !== undefined) options.secureContext = context;
-      options.rejectUnauthorized = !insecureHosts.includes(url.host);
-      return https.request(url, options);
+      options.rejectUnauthorized = !isListed(url, insecureHosts);
+      const request = https.request(url, options);
+      if (proxy !== null) {
+        request.once("proxyConnect", ({ statusCode }: { readonly statusCode: number }) => {
+          if (statusCode !== 200) request.destroy(tunnelRefusal(proxy, url, statusCode));
+        });
+      }
+      return request;
     }
     const http = await import("node:http");
     if (proxy === null) return http.request(url, options);
@@ -102,26 +106,8 @@ export class HttpDispatch {
       : http.request(proxy, options);
   }
 
-  /**
-   * Content that is sent has connections of its own: a copy within one registry reads what it sends over the
-   * others, and would wait for itself if senders could take them all.
-   */
-  async #agent(url: URL, proxy: URL | null, sending: boolean): Promise<HttpAgent> {
-    const tunnel = proxy !== null && url.protocol === "https:";
-    const secure = (tunnel ? url : (proxy ?? url)).protocol === "https:";
-    const key = `${sending ? "send" : "ask"} ${tunnel ? `tunnel ${proxy.href}` : secure ? "https" : "http"}`;
-    let agent = this.#agents.get(key);
-    if (agent === undefined) {
-      // The types know nothing of it, but it reaches the socket's constructor and sizes its buffers.
-      const options = { keepAlive: true, maxSockets: this.#options.perHost, highWaterMark };
-      agent = tunnel
-        ? import("https-proxy-agent").then(({ HttpsProxyAgent }) => new HttpsProxyAgent(proxy, options))
-        : secure
-          ? import("node:https").then((https) => new https.Agent(options))
-          : import("node:http").then((http) => new http.Agent(options));
-      this.#agents.set(key, agent);
-    }
-    return await agent;
+  async #network(): Promise<Network> {
+    return this.#options.network ?? (await systemNetwork());
   }
 
   async #tls(): Promise<SecureContext | undefined> {
@@ -139,6 +125,8 @@ export class HttpDispatch {
   async #exchange(request: ClientRequest, call: Call): Promise<Answer> {
     const { signal, url } = call;
     const { idleTimeout } = this.#options;
+    const direct = proxyFor(url, this.#options.env) === null;
+    const kindOf = this.#options.network?.kindOf ?? addressKind;
     let response: IncomingMessage | null = null;
     let sourceError: { readonly error: unknown } | null = null;
 
@@ -179,6 +167,7 @@ export class HttpDispatch {
         incoming.on("error", () => {});
         incoming.once("close", settle);
         request.setTimeout(idleTimeout);
+        const { remoteAddress } = incoming.socket;
         const bodiless = call.method === "HEAD" || incoming.statusCode === 204 || incoming.statusCode === 304;
         if (bodiless) incoming.resume();
         resolve({
@@ -186,6 +175,7 @@ export class HttpDispatch {
           headers: plainHeaders(incoming),
           body: bodiless ? emptyBody : responseBody(incoming, request, failure),
           url,
+          addressKind: direct && remoteAddress !== undefined ? kindOf(remoteAddress) : undefined,
         });
       });
       if (signal !== undefined) {
@@ -291,10 +281,4 @@ function responseBody(
       };
     },
   };
-}
-
-function proxyAuthorization(proxy: URL): Record<string, string> {
-  if (proxy.username === "") return {};
-  const pair = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
-  return { "proxy-authorization": `Basic ${Buffer.from(pair).toString("base64")}` };
 }

@@ -1,4 +1,5 @@
-import { hostKind } from "./url-gate.js";
+import { LadingError } from "../errors.js";
+import { hostKind } from "./address.js";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -37,4 +38,25 @@ export function proxyFor(url: URL, env: Environment): URL | null {
   } catch {
     return null;
   }
+}
+
+/** The header that tells a proxy who asks; it is the proxy's alone. */
+export function proxyAuthorization(proxy: URL): Record<string, string> {
+  if (proxy.username === "") return {};
+  const pair = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
+  return { "proxy-authorization": `Basic ${Buffer.from(pair).toString("base64")}` };
+}
+
+/**
+ * The error for a proxy that opens no tunnel. What it says comes without TLS, so it must not pass for the answer of
+ * the registry: a redirect or a challenge of its making would be believed (FalseCONNECT).
+ */
+export function tunnelRefusal(proxy: URL, url: URL, status: number): LadingError {
+  const code = status === 407 ? "unauthorized" : status === 403 ? "denied" : "unreachable";
+  return new LadingError(code, `the proxy ${proxy.host} opens no way to ${url.host}: it answered ${status}`, {
+    hint:
+      status === 407
+        ? "put the proxy's user and password into its URL (HTTPS_PROXY)"
+        : `ask whoever runs the proxy, or name ${url.host} in NO_PROXY to go without it`,
+  });
 }

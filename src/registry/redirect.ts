@@ -34,7 +34,13 @@ function redirected(call: Call, answer: Answer): Call {
       status: answer.status,
     });
   }
-  return { ...call, url, role: "redirect", headers: sameOrigin ? call.headers : strangerHeaders(call.headers) };
+  return {
+    ...call,
+    url,
+    role: "redirect",
+    namer: answer,
+    headers: sameOrigin ? call.headers : strangerHeaders(call.headers),
+  };
 }
 
 /**

@@ -2,6 +2,7 @@ import type { WireHandler } from "../oci/wire.js";
 import { version } from "../version.js";
 import { Authenticator, auth } from "./auth.js";
 import type { Send } from "./call.js";
+import type { Network } from "./checked-lookup.js";
 import type { Clock } from "./clock.js";
 import { HttpDispatch } from "./dispatch.js";
 import { closedError, inProcessDispatch } from "./in-process.js";
@@ -9,7 +10,7 @@ import { log } from "./log.js";
 import type { Environment } from "./proxy.js";
 import { redirect } from "./redirect.js";
 import { HostPauses, retry } from "./retry.js";
-import { type GateRules, gate } from "./url-gate.js";
+import { type GateRules, gate, Standing } from "./url-gate.js";
 
 const userAgent = `lading/${version}`;
 
@@ -21,6 +22,8 @@ export interface TransportOptions {
   readonly perHost: number;
   readonly env: Environment;
   readonly idleTimeout: number;
+  /** @default the system's */
+  readonly network?: Network | undefined;
   readonly clock: Clock;
   readonly random: () => number;
   readonly onWarning: (text: string) => void;
@@ -35,7 +38,8 @@ export interface Transport {
 
 /** The stack that every request goes down: one policy per file, their order in one line. */
 export function createTransport(options: TransportOptions): Transport {
-  const { authority, rules, handler, clock, random, onWarning, onDebug } = options;
+  const { authority, handler, clock, random, onWarning, onDebug } = options;
+  const rules = { ...options.rules, standing: new Standing() };
   const closing = new AbortController();
   const http = new HttpDispatch({
     perHost: options.perHost,
@@ -43,6 +47,7 @@ export function createTransport(options: TransportOptions): Transport {
     ca: options.ca,
     env: options.env,
     idleTimeout: options.idleTimeout,
+    network: options.network,
   });
   const inProcess = handler === undefined ? null : inProcessDispatch(handler, closing.signal);
   const dispatch: Send = (call) => {
@@ -50,7 +55,7 @@ export function createTransport(options: TransportOptions): Transport {
     return inProcess !== null && call.url.origin === rules.registry.origin ? inProcess(named) : http.send(named);
   };
 
-  const retrying = { clock, random, pauses: new HostPauses(clock) };
+  const retrying = { clock, random, pauses: new HostPauses(clock), onWarning };
   const tokenSend = log(retry(gate(dispatch, rules), retrying), onDebug, onWarning, clock);
   const authenticator = new Authenticator({ authority, rules, tokenSend, clock, onWarning });
   const stack = log(retry(auth(redirect(gate(dispatch, rules)), authenticator), retrying), onDebug, onWarning, clock);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { withCode } from "../../test/support/store-contract.js";
-import { addressKind, type GateRules, gateUrl, hostKind, type UrlRole } from "./url-gate.js";
+import type { AddressKind } from "./address.js";
+import { type GateRules, gateUrl, type Namer, Standing, type UrlRole } from "./url-gate.js";
 
 const rulesFor = (registry: string, more: Partial<GateRules> = {}): GateRules => ({
   registry: new URL(registry),
@@ -24,6 +25,7 @@ describe("gateUrl", () => {
     ["http://localhost:9000/upload", "upload", loopbackRegistry],
     ["https://10.0.0.5:5000/v2/", "registry", rulesFor("https://10.0.0.5:5000")],
     ["https://10.0.0.5:5000/token", "realm", rulesFor("https://10.0.0.5:5000")],
+    ["https://10.0.0.6:5001/token", "realm", rulesFor("https://10.0.0.5:5000")],
     ["https://10.0.0.6:9000/blob", "redirect", rulesFor("https://10.0.0.5:5000")],
     ["http://reg.lan:5000/v2/", "registry", rulesFor("http://reg.lan:5000", { insecure: true })],
     ["http://store.lan/x", "redirect", rulesFor("http://reg.lan", { insecure: true, insecureHosts: ["store.lan"] })],
@@ -58,7 +60,12 @@ describe("gateUrl", () => {
     ["http://127.0.0.1:5001/token", "realm", loopbackRegistry],
     ["http://169.254.169.254/", "redirect", loopbackRegistry],
     ["https://127.0.0.1:9000/", "redirect", rulesFor("https://10.0.0.5:5000")],
-    ["https://10.0.0.5:5001/token", "realm", rulesFor("https://10.0.0.5:5000")],
+    ["https://10.0.0.5:5001/token", "realm", loopbackRegistry],
+    ["https://10.0.0.5:5001/blob", "redirect", loopbackRegistry],
+    ["https://127.0.0.1/token", "realm", rulesFor("https://10.0.0.5:5000")],
+    ["https://169.254.169.254/", "redirect", rulesFor("https://10.0.0.5:5000")],
+    ["https://100.100.100.200/", "redirect", rulesFor("https://10.0.0.5:5000")],
+    ["http://auth.example:5000/token", "realm", rulesFor("http://reg.example:5000", { insecure: true })],
   ])("refuses %s as %s", (url, role, rules) => {
     expect(() => gateUrl(new URL(url), role, rules)).toThrow(withCode("unsafe-url"));
   });
@@ -70,24 +77,46 @@ describe("gateUrl", () => {
   });
 });
 
-describe("kinds of addresses", () => {
-  test.each([
-    ["8.8.8.8", "public"],
-    ["2606:4700::1111", "public"],
-    ["127.9.9.9", "loopback"],
-    ["::1", "loopback"],
-    ["::ffff:127.0.0.1", "loopback"],
-    ["172.31.255.255", "private"],
-    ["172.32.0.0", "public"],
-    ["100.64.0.1", "private"],
-    ["fe80::1", "forbidden"],
-    ["255.255.255.255", "forbidden"],
-  ])("%s is %s", (address, kind) => {
-    expect(addressKind(address)).toBe(kind);
+describe("what a name may turn out to be", () => {
+  const standing = (...seen: readonly AddressKind[]) => {
+    const made = new Standing();
+    for (const kind of seen) made.saw(kind);
+    return made;
+  };
+  const namer = (url: string, kind: AddressKind): Namer => ({ url: new URL(url), addressKind: kind });
+  const storage = "https://storage.example/blob";
+  const insecure = { insecure: true };
+
+  test.each<[string, UrlRole, GateRules, Namer | null, readonly AddressKind[] | null]>([
+    ["https://reg.example/v2/", "registry", publicRegistry, null, null],
+    ["http://reg.lan/v2/", "registry", rulesFor("http://reg.lan", insecure), null, null],
+    ["http://localhost:5000/v2/", "registry", rulesFor("http://localhost:5000"), null, ["loopback"]],
+    ["http://a.localhost:9000/blob", "redirect", loopbackRegistry, null, ["loopback"]],
+    [storage, "redirect", publicRegistry, null, ["public"]],
+    [storage, "realm", rulesFor("https://reg.example", { standing: standing("private") }), null, ["private", "public"]],
+    [
+      storage,
+      "redirect",
+      rulesFor("https://reg.lan", { standing: standing("loopback") }),
+      null,
+      ["loopback", "public"],
+    ],
+    [storage, "realm", rulesFor("https://reg.lan", { standing: standing("loopback") }), null, ["public"]],
+    [storage, "redirect", rulesFor("https://r.lan", { standing: standing("private", "public") }), null, ["public"]],
+    [storage, "redirect", rulesFor("https://r.lan", { standing: standing("public", "private") }), null, ["public"]],
+    [storage, "redirect", rulesFor("https://r.lan", { standing: standing("forbidden") }), null, ["public"]],
+    [storage, "redirect", rulesFor("https://10.0.0.5"), namer("https://s3.example/", "public"), ["public"]],
+    [storage, "redirect", rulesFor("https://10.0.0.5"), namer("https://s3.lan/", "private"), ["private", "public"]],
+    [storage, "realm", rulesFor("https://r.example", { authHosts: ["storage.example"] }), null, null],
+    [storage, "realm", rulesFor("https://r.example", { authHosts: ["storage.example:444"] }), null, ["public"]],
+  ])("%s as %s", (url, role, rules, by, expected) => {
+    const permit = gateUrl(new URL(url), role, rules, by);
+    expect(permit === null ? null : [...permit].sort()).toEqual(expected);
   });
 
-  test("a name is judged by its form", () => {
-    expect(hostKind(new URL("http://app.localhost:1"))).toBe("loopback");
-    expect(hostKind(new URL("http://localhost.example"))).toBe("public");
+  test("https stays https, whoever on the way had it", () => {
+    const rules = rulesFor("http://127.0.0.1:5000");
+    const by = namer("https://127.0.0.1:9443/", "loopback");
+    expect(() => gateUrl(new URL("http://127.0.0.1:9000/"), "redirect", rules, by)).toThrow(withCode("unsafe-url"));
   });
 });

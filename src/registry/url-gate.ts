@@ -1,6 +1,7 @@
-import { BlockList, isIP } from "node:net";
 import { LadingError } from "../errors.js";
-import type { Call, Send } from "./call.js";
+import { type AddressKind, hostKind } from "./address.js";
+import type { Answer, Call, Send } from "./call.js";
+import type { Permit } from "./checked-lookup.js";
 
 /**
  * Who named a URL. `registry` is what the user configured; all others are a server's words: the target of a
@@ -20,50 +21,31 @@ export interface GateRules {
   readonly authHosts: readonly string[];
   /** `host[:port]` that the user marked insecure, beside the registry. */
   readonly insecureHosts: readonly string[];
+  /** Where the registry's answers came from so far. Absent: its name is all that is known. */
+  readonly standing?: Standing | undefined;
 }
 
-function addressList(...subnets: readonly (readonly [address: string, prefix: number])[]): BlockList {
-  const list = new BlockList();
-  for (const [address, prefix] of subnets) list.addSubnet(address, prefix, address.includes(":") ? "ipv6" : "ipv4");
-  return list;
-}
+/** The answer that named a URL, where it was not the registry's own. */
+export type Namer = Pick<Answer, "url" | "addressKind">;
 
-const loopback = addressList(["127.0.0.0", 8], ["::1", 128]);
-/** Link-local (cloud metadata), unspecified, multicast and translated addresses: no registry has business there. */
-const forbidden = addressList(
-  ["169.254.0.0", 16],
-  ["0.0.0.0", 8],
-  ["224.0.0.0", 3],
-  ["::", 128],
-  ["fe80::", 10],
-  ["ff00::", 8],
-  ["64:ff9b::", 96],
-);
-const privateNetworks = addressList(
-  ["10.0.0.0", 8],
-  ["172.16.0.0", 12],
-  ["192.168.0.0", 16],
-  ["100.64.0.0", 10],
-  ["fc00::", 7],
-  ["fec0::", 10],
-);
+/** From the least to the most that a place may lead to. */
+const reach: readonly AddressKind[] = ["forbidden", "public", "private", "loopback"];
 
-export type AddressKind = "public" | "private" | "loopback" | "forbidden";
+/**
+ * What kind of address a registry answers from. The one with the least reach counts: a registry that was seen on
+ * the public side can't talk itself into a private network by changing its name's address.
+ */
+export class Standing {
+  #kind: AddressKind | null = null;
 
-/** The kind of a literal address. Also for the address that is dialled, once names are checked there. */
-export function addressKind(address: string): AddressKind {
-  const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-  if (loopback.check(address, family)) return "loopback";
-  if (forbidden.check(address, family)) return "forbidden";
-  return privateNetworks.check(address, family) ? "private" : "public";
-}
+  /** Null before the first answer, and where answers come through a proxy. */
+  get kind(): AddressKind | null {
+    return this.#kind;
+  }
 
-/** The kind of a URL's host, by its literal form; other names than `localhost` are taken for public ones. */
-export function hostKind(url: URL): AddressKind {
-  const host = url.hostname.replace(/\.$/, "");
-  if (host === "localhost" || host.endsWith(".localhost")) return "loopback";
-  const literal = host.startsWith("[") ? host.slice(1, -1) : host;
-  return isIP(literal) === 0 ? "public" : addressKind(literal);
+  saw(kind: AddressKind): void {
+    if (this.#kind === null || reach.indexOf(kind) < reach.indexOf(this.#kind)) this.#kind = kind;
+  }
 }
 
 /** `host:port`, the default port spelt out, so that two forms of one place compare equal. */
@@ -71,7 +53,8 @@ function place(url: URL): string {
   return `${url.hostname}:${url.port !== "" ? url.port : url.protocol === "http:" ? "80" : "443"}`;
 }
 
-function isListed(url: URL, hosts: readonly string[]): boolean {
+/** Whether a URL leads to one of these `host[:port]`; without a port it is the scheme's own. */
+export function isListed(url: URL, hosts: readonly string[]): boolean {
   return hosts.some((host) => host.toLowerCase() === url.host || host.toLowerCase() === place(url));
 }
 
@@ -83,12 +66,21 @@ const roleNames: Readonly<Record<UrlRole, string>> = {
   realm: "a token service",
 };
 
+/** What somebody at an address of this kind may lead to. */
+function reachable(from: AddressKind, role: UrlRole): ReadonlySet<AddressKind> {
+  if (from === "private") return new Set(["public", "private"]);
+  const storage = role === "redirect" || role === "upload";
+  return new Set(from === "loopback" && storage ? ["public", "loopback"] : ["public"]);
+}
+
 /**
  * The one place that decides whether a URL may be dialled. What the user typed is free of all rules but that
  * of plain http; what a server names must not lead to where only this machine can reach.
+ * @param namer Who named it, where a redirect did: it is held to its own address as well as to the registry's.
+ * @returns What the host may turn out to be when it is dialled: a name says nothing of its address.
  * @throws LadingError `unsafe-url`
  */
-export function gateUrl(url: URL, role: UrlRole, rules: GateRules): void {
+export function gateUrl(url: URL, role: UrlRole, rules: GateRules, namer: Namer | null = null): Permit {
   const refuse = (why: string, hint: string | null = null) => {
     const shown = `${url.protocol}//${url.host}`;
     throw new LadingError("unsafe-url", `${roleNames[role]} (${shown}) is refused: ${why}`, { hint });
@@ -98,25 +90,40 @@ export function gateUrl(url: URL, role: UrlRole, rules: GateRules): void {
 
   const { registry } = rules;
   const typed = url.origin === registry.origin;
-  if (typed && rules.inProcess) return;
+  if (typed && rules.inProcess) return null;
+  const marked = (typed && rules.insecure) || isListed(url, rules.insecureHosts);
   if (url.protocol === "http:") {
-    if (registry.protocol === "https:") refuse("a registry that is reached with TLS must not lead out of it");
-    const allowed = hostKind(url) === "loopback" || (typed && rules.insecure) || isListed(url, rules.insecureHosts);
-    if (!allowed) refuse("plain http is only for loopback and hosts marked insecure", `--insecure ${url.host}`);
+    const secure = registry.protocol === "https:" || namer?.url.protocol === "https:";
+    if (secure) refuse("who is reached with TLS must not lead out of it");
+    if (!marked && hostKind(url) !== "loopback") {
+      refuse("plain http is only for loopback and hosts marked insecure", `--insecure ${url.host}`);
+    }
   }
-  if (typed || isListed(url, rules.authHosts) || isListed(url, rules.insecureHosts)) return;
+  const onlyLoopback: Permit = new Set(["loopback"]);
+  if (marked || typed || isListed(url, rules.authHosts)) {
+    return url.protocol === "https:" || marked ? null : onlyLoopback;
+  }
 
-  const [from, to] = [hostKind(registry), hostKind(url)];
-  if (to === "public") return;
-  const storage = role === "redirect" || role === "upload";
-  if (storage && to !== "forbidden" && to === from) return;
-  refuse(`a server must not lead to the ${to === "forbidden" ? "reserved" : to} address ${url.hostname}`);
+  let allowed = reachable(rules.standing?.kind ?? hostKind(registry), role);
+  if (namer !== null) {
+    const further = reachable(namer.addressKind ?? hostKind(namer.url), role);
+    allowed = new Set([...allowed].filter((kind) => further.has(kind)));
+  }
+  const to = hostKind(url);
+  if (!allowed.has(to)) {
+    refuse(`a server must not lead to the ${to === "forbidden" ? "reserved" : to} address ${url.hostname}`);
+  }
+  return url.protocol === "https:" ? allowed : onlyLoopback;
 }
 
-/** The gate as a layer: every hop of a redirect passes it. */
+/** The gate as a layer: every hop of a redirect passes it, and every answer tells where the registry is. */
 export function gate(send: Send, rules: GateRules): Send {
   return async (call: Call) => {
-    gateUrl(call.url, call.role, rules);
-    return await send(call);
+    const permit = gateUrl(call.url, call.role, rules, call.namer);
+    const answer = await send({ ...call, permit });
+    if (answer.addressKind !== undefined && answer.url.origin === rules.registry.origin) {
+      rules.standing?.saw(answer.addressKind);
+    }
+    return answer;
   };
 }
