@@ -12,6 +12,7 @@ import { abortError, isLadingError, LadingError, type Side, throwIfAborted } fro
 import { Parser } from "../image/parser.js";
 import { type RemoteImage, wireName } from "../image/remote-image.js";
 import type { FetchCredentials } from "../oci/credential.js";
+import type { Network } from "../registry/checked-lookup.js";
 import type { RegistryClient } from "../registry/client.js";
 import type { Repository } from "../registry/repository.js";
 import { type CallInput, type CallOptions, checkCallOptions, imageText } from "./call-options.js";
@@ -26,6 +27,8 @@ export interface ContextOptions {
   readonly fetchCredentials?: FetchCredentials | null | undefined;
   readonly onWarning?: ((text: string) => void) | null | undefined;
   readonly onDebug?: ((text: string) => void) | null | undefined;
+  /** How names become addresses: a seam for tests. @default the system's way */
+  readonly network?: Network | undefined;
 }
 
 /** Milliseconds that a cancelled call has to let go of sockets, files and children before it is left to itself. */
@@ -69,6 +72,7 @@ export class ClientContext {
       fetchCredentials: options.fetchCredentials ?? null,
       onWarning: (text) => this.warn(text),
       onDebug: options.onDebug ?? null,
+      network: options.network,
     });
   }
 

@@ -6,6 +6,7 @@ import { type RemoteImage, wireName } from "../image/remote-image.js";
 import type { FetchCredentials } from "../oci/credential.js";
 import type { WireHandler } from "../oci/wire.js";
 import type { BlobSharing } from "../registry/blob-sharing.js";
+import type { Network } from "../registry/checked-lookup.js";
 import type { RegistryClient } from "../registry/client.js";
 import type { Repository } from "../registry/repository.js";
 import type { Registry } from "../server/index.js";
@@ -16,6 +17,7 @@ export interface ConnectionOptions {
   readonly fetchCredentials: FetchCredentials | null;
   readonly onWarning: (text: string) => void;
   readonly onDebug: ((text: string) => void) | null;
+  readonly network?: Network | undefined;
 }
 
 interface Endpoint {
@@ -155,9 +157,11 @@ export class RegistryConnections {
     return await plain;
   }
 
+  /** Marked by host and port: what is said of one service says nothing of the others on its machine. */
   #isInsecure(host: string): boolean {
     const { insecure } = this.#options.config;
-    return insecure.includes(host) || insecure.includes(new URL(`https://${host}`).hostname);
+    const usual = new URL(`https://${host}`).port === "" ? [`${host}:443`, `${host}:80`] : [];
+    return [host, ...usual].some((name) => insecure.includes(name));
   }
 
   #client(endpoint: Endpoint): Promise<RegistryClient> {
@@ -174,7 +178,7 @@ export class RegistryConnections {
   }
 
   async #makeClient({ url, handler, sharing, authHosts }: Endpoint): Promise<RegistryClient> {
-    const { config, env, onWarning, onDebug } = this.#options;
+    const { config, env, onWarning, onDebug, network } = this.#options;
     const { RegistryClient } = await import("../registry/client.js");
     const authority = authorityOf(url);
     return new RegistryClient({
@@ -190,6 +194,7 @@ export class RegistryConnections {
       env,
       onWarning,
       ...(onDebug === null ? {} : { onDebug }),
+      network,
     });
   }
 
