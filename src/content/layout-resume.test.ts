@@ -42,6 +42,8 @@ describe("a download that was cut", () => {
     await expect(store.put(descriptor, cutAfter(1_234_567))).rejects.toBe(cut);
     expect(await store.has(descriptor)).toBe(false);
     expect((await store.sizes()).partial).toBeGreaterThanOrEqual(1_234_567);
+    expect(await store.neededBytes(descriptor, null)).toBe(3_000_000 - 1_234_567);
+    expect(await store.neededBytes(descriptor, directory)).toBe(0);
     await expect(store.put(descriptor, cutAfter(2_000_000))).rejects.toBe(cut);
     const source = sourceOf(bytes, 100_000);
     const stored: number[] = [];
@@ -53,6 +55,7 @@ describe("a download that was cut", () => {
     expect(stored.at(-1)).toBe(3_000_000);
     expect(Buffer.from(await readAll(next.get(descriptor), 3_000_000)).equals(bytes)).toBe(true);
     expect(await partials(directory)).toEqual([]);
+    expect(await next.neededBytes(descriptor, null)).toBe(0);
   });
 
   test("needs no source where nothing is missing but the last step", async () => {

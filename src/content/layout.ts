@@ -300,6 +300,19 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     return (await this.disk()).free;
   }
 
+  /**
+   * Bytes of disk that some content still needs: nothing where it is there, and the rest where an earlier run was cut.
+   * @param file The content as a file of another store: on the same disk it is linked, and takes no room.
+   */
+  async neededBytes(descriptor: Descriptor, file: string | null): Promise<number> {
+    return await onDisk("looking at the store", async () => {
+      if (await this.has(descriptor)) return 0;
+      const theirs = file === null ? null : await ifThere(this.#fs.lstat(file));
+      if (theirs !== null && theirs.dev === (await ifThere(this.#fs.lstat(this.directory)))?.dev) return 0;
+      return descriptor.size - (await (await this.#partials()).bytesOf(descriptor));
+    });
+  }
+
   /** Leaves the standard's files alone where there is nothing else to keep: for a layout that is handed to somebody. */
   async tidy(): Promise<void> {
     this.#prepared = null;

@@ -61,6 +61,18 @@ export class PartialFolder {
     return null;
   }
 
+  /** Bytes that an earlier run left of some content, or another process has by now. */
+  async bytesOf(descriptor: Descriptor): Promise<number> {
+    const { fs, directory } = this.#options;
+    const prefix = prefixOf(descriptor);
+    let most = 0;
+    for (const name of await this.#names()) {
+      if (!name.startsWith(prefix) || name.endsWith(stateSuffix)) continue;
+      most = Math.max(most, (await ifThere(fs.lstat(join(directory, name))))?.size ?? 0);
+    }
+    return Math.min(most, descriptor.size);
+  }
+
   /** A name for new content of this process; the file is the caller's to create. */
   async create(descriptor: Descriptor | null): Promise<string> {
     const { directory, random, self } = this.#options;

@@ -107,9 +107,9 @@ class Pull {
     for (const layer of layers) this.#progress.report(layer.digest, "waiting", 0, layer.size);
     const present = await this.#layersInEngine(selection);
     const wanted = selection.tree.blobs.filter((blob) => !present.has(blob.digest));
-    let missing = 0;
-    for (const blob of wanted) if (!(await store.has(blob))) missing += blob.size;
-    await this.#context.requireSpace(missing);
+    let needed = 0;
+    for (const blob of wanted) needed += await store.neededBytes(blob, await this.#repository.path(blob.digest));
+    await this.#context.requireSpace(needed);
     const results = new Map([...(await this.#download(store, wanted, selection)), ...this.#early]);
     await copyManifests(selection.tree.manifests, store, signal);
     const { id } = await this.#engine.importImage(selection.root, {

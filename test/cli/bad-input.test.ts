@@ -235,6 +235,23 @@ describe.skipIf(noDisk !== null)(`a full disk${noDisk === null ? "" : ` (skipped
     }
   });
 
+  it("that registry and store share has room for one copy, and one is all that they need", async () => {
+    await machine.putImage("shared:1", { seed: "shared", layers: 3, layerSize: 1_200_000 });
+    const disk = await mountSmallDisk(join(machine.home, "disk"), "3m");
+    try {
+      const config = join(machine.home, "config.toml");
+      const text = `[clusters.local]\nregistryUrl = "http://localhost:5050"\ndata = "${disk.path}/registry"\n`;
+      await writeFile(config, text);
+      expect(await machine.lading(["push", "shared:1", "--config", config])).toMatchObject({ code: 0 });
+      const store = join(disk.path, "store");
+      await mkdir(store);
+      const pull = await machine.lading(["pull", "image:shared:1", "--config", config, "--store", store]);
+      expect(pull, pull.stderr).toMatchObject({ code: 0, stdout: "shared:1\n" });
+    } finally {
+      await disk.unmount();
+    }
+  });
+
   it("below the registry", async () => {
     await machine.putImage("big:1", { seed: "big", layers: 3, layerSize: 4_000_000 });
     const disk = await mountSmallDisk(join(machine.home, "disk"), "3m");
