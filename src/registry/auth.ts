@@ -8,6 +8,7 @@ import type { Answer, Call, Send } from "./call.js";
 import { type Challenge, parseChallenges } from "./challenge.js";
 import type { Clock } from "./clock.js";
 import { type Access, credentialId, scopesOf } from "./credential.js";
+import { authorized } from "./origin.js";
 import { basicAuthorization, fetchToken } from "./token.js";
 import { type GateRules, gateUrl } from "./url-gate.js";
 
@@ -252,7 +253,7 @@ export function auth(send: Send, authenticator: Authenticator): Send {
     if (access === null || call.url.origin !== authenticator.origin) return await send(call);
 
     const first = await authenticator.authorization(access, signal, null);
-    const challenged = await send(withAuthorization(call, first));
+    const challenged = await send(withAuthorization(call, authenticator.origin, first));
     if (challenged.status !== 401 || challenged.url.origin !== authenticator.origin) return challenged;
     // Read at once: an answer that waits holds its connection, and the token may need that very one.
     const answer = { ...challenged, body: bodyOf(await readStart(challenged, limits.errorBody)) };
@@ -262,7 +263,7 @@ export function auth(send: Send, authenticator: Authenticator): Send {
       authenticator.forget(access);
       return answer;
     }
-    const last = await send(withAuthorization(call, second));
+    const last = await send(withAuthorization(call, authenticator.origin, second));
     if (last.status !== 401 || last.url.origin !== authenticator.origin) return last;
     if (lacksScope(last) && (await authenticator.hasCredential(access, signal))) {
       await discard(last);
@@ -282,6 +283,6 @@ export function auth(send: Send, authenticator: Authenticator): Send {
   };
 }
 
-function withAuthorization(call: Call, authorization: string | null): Call {
-  return authorization === null ? call : { ...call, headers: { ...call.headers, authorization } };
+function withAuthorization(call: Call, origin: string, authorization: string | null): Call {
+  return { ...call, headers: authorized(call.headers, call.url, origin, authorization) };
 }

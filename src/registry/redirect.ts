@@ -2,15 +2,9 @@ import { LadingError } from "../errors.js";
 import { limits } from "../oci/limits.js";
 import { discard } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
+import { redirectedHeaders } from "./origin.js";
 
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
-/** An allow-list: whatever else a request carries may be a secret (CVE-2022-23538, CVE-2024-28849). */
-const headersForStrangers: ReadonlySet<string> = new Set(["accept", "range", "user-agent"]);
-
-/** The headers that a request may show to another origin than the one it was made for. */
-export function strangerHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => headersForStrangers.has(name)));
-}
 
 function parseLocation(answer: Answer): URL {
   const location = answer.headers.location;
@@ -39,7 +33,7 @@ function redirected(call: Call, answer: Answer): Call {
     url,
     role: "redirect",
     namer: answer,
-    headers: sameOrigin ? call.headers : strangerHeaders(call.headers),
+    headers: redirectedHeaders(call.headers, call.url, url),
   };
 }
 

@@ -2,14 +2,17 @@ import { spawnSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Files as docker names them, made by openssl: an authority, a server for 127.0.0.1 and localhost, and a client. */
+/** Files as docker names them, made by openssl: an authority, a server and a client. */
 export interface Certificates {
   readonly serverFolder: string;
   readonly clientFolder: string;
 }
 
-/** Makes both folders below `folder`, each with `ca.pem`, `cert.pem` and `key.pem`. */
-export async function makeCertificates(folder: string): Promise<Certificates> {
+/**
+ * Makes both folders below `folder`, each with `ca.pem`, `cert.pem` and `key.pem`.
+ * @param hosts DNS names of the server, beside 127.0.0.1 and localhost.
+ */
+export async function makeCertificates(folder: string, hosts: readonly string[] = []): Promise<Certificates> {
   const [serverFolder, clientFolder] = [join(folder, "server"), join(folder, "client")];
   await Promise.all([mkdir(serverFolder, { recursive: true }), mkdir(clientFolder, { recursive: true })]);
   const [caKey, ca] = [join(folder, "ca-key.pem"), join(folder, "ca.pem")];
@@ -23,7 +26,7 @@ export async function makeCertificates(folder: string): Promise<Certificates> {
     openssl(["x509", "-req", "-in", request, "-out", join(target, "cert.pem"), ...signing]);
     openssl(["x509", "-in", ca, "-out", join(target, "ca.pem")]);
   };
-  const names = "subjectAltName=IP:127.0.0.1,DNS:localhost";
+  const names = `subjectAltName=${["IP:127.0.0.1", "DNS:localhost", ...hosts.map((host) => `DNS:${host}`)].join()}`;
   await sign(serverFolder, "server", `${names}\nextendedKeyUsage=serverAuth\n`);
   await sign(clientFolder, "client", "extendedKeyUsage=clientAuth\n");
   return { serverFolder, clientFolder };

@@ -1,0 +1,13 @@
+import { test } from "vitest";
+
+/** Rows of the tables A (client), B (host) and C (archives, stores) of the threats. */
+const row = /^[ABC][1-9]\d?$/;
+
+/**
+ * A test of one row of the threats: its name begins with the row's id. Several tests of one row are fine.
+ * @param body Ends on an error where the threat came true.
+ */
+export function threat(id: string, title: string, body: () => Promise<void>): void {
+  if (!row.test(id)) throw new RangeError(`${id} is the id of no row`);
+  test(`${id} ${title}`, body);
+}
