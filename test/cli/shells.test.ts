@@ -110,8 +110,3 @@ for (const shell of shells) {
     },
   );
 }
-
-// PowerShell is in no Debian package and in no registry that the suites may use; its script is held to by nothing here.
-describe("in powershell", () => {
-  it.skip("the tab key completes verbs, flags and values (skipped: pwsh can't be installed here)", () => undefined);
-});
