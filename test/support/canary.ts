@@ -13,7 +13,7 @@ export interface Canary {
 }
 
 /** Listens at an address of this machine; on Linux all of 127.0.0.0/8 is. */
-export async function startCanary(address = "127.0.0.1"): Promise<Canary> {
+export async function startCanary(address = "127.0.0.1", port = 0): Promise<Canary> {
   const sockets = new Set<Socket>();
   let heard = "";
   let connections = 0;
@@ -29,12 +29,12 @@ export async function startCanary(address = "127.0.0.1"): Promise<Canary> {
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(0, address, resolve);
+    server.listen(port, address, resolve);
   });
-  const { port } = server.address() as AddressInfo;
+  const { port: bound } = server.address() as AddressInfo;
   return {
-    port,
-    host: `${address}:${port}`,
+    port: bound,
+    host: `${address}:${bound}`,
     get connections() {
       return connections;
     },
