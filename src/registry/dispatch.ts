@@ -101,6 +101,8 @@ export class HttpDispatch {
     const authorization = proxyAuthorization(proxy);
     options.headers = { ...call.headers, host: url.host, ...authorization };
     options.path = url.href;
+    // Else node makes an `Authorization` for the registry of the user and password in the proxy's URL.
+    options.auth = null;
     return proxy.protocol === "https:"
       ? (await import("node:https")).request(proxy, options)
       : http.request(proxy, options);
