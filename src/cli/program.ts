@@ -288,7 +288,8 @@ function addVerbs(program: Command, execute: Execute): void {
     .option("--data <dir>", "the registry's folder; default: that of the cluster")
     .option("--host <address>", "address to listen on; default: both loopback addresses")
     .option("--port <number>", "port, 0 for a free one", "5050")
-    .option("--open", "allow other hosts to connect, without accounts");
+    .option("--open", "allow other hosts to connect, without accounts")
+    .option("--sparse", "take manifests whose content is not, or not all, in the repository");
 
   const config = program.command("config").description("show and change the configuration");
   const configModule = () => import("./commands/config.js");

@@ -268,6 +268,33 @@ describe("serve", () => {
     });
   });
 
+  it.each([
+    [[], 400],
+    [["--sparse"], 201],
+  ] as const)("with %j takes a manifest without its content: %i", async (flags, expected) => {
+    const mediaType = "application/vnd.oci.image.index.v1+json";
+    const child = { mediaType, digest: `sha256:${"0".repeat(64)}`, size: 3 };
+    let status = 0;
+    await machine.lading(["serve", "--port", "0", ...flags], {
+      onStart: (server) => {
+        server.stdout?.once("data", (chunk: Buffer) => {
+          fetch(`${chunk.toString().trim()}/v2/a/manifests/v1`, {
+            method: "PUT",
+            headers: { "content-type": mediaType },
+            body: JSON.stringify({ schemaVersion: 2, mediaType, manifests: [child] }),
+          }).then(
+            (response) => {
+              ({ status } = response);
+              server.kill("SIGTERM");
+            },
+            () => server.kill("SIGKILL"),
+          );
+        });
+      },
+    });
+    expect(status).toBe(expected);
+  });
+
   it("refuses to be reached by others unless told to", async () => {
     expect((await lading("serve", "--host", "0.0.0.0", "--port", "0")).code).toBe(64);
   });

@@ -8,6 +8,7 @@ interface Options {
   readonly host?: string;
   readonly port: string;
   readonly open?: boolean;
+  readonly sparse?: boolean;
 }
 
 /** How long requests that are under way may take when the server is asked to end, in milliseconds. */
@@ -20,7 +21,7 @@ export const serve: Implementation<[], Options> = async (context, _args, options
   throwIfAborted(context.signal);
   const onError = (error: unknown) =>
     context.reporter.warning(`registry: ${error instanceof Error ? error.message : String(error)}`);
-  const registry = createRegistry({ storage: { directory }, onError });
+  const registry = createRegistry({ storage: { directory }, sparse: options.sparse === true, onError });
   try {
     const server = await listen(registry, { port, host: options.host, open: options.open === true, onError }).catch(
       async (error: unknown) => {
