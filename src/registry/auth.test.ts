@@ -9,7 +9,6 @@ import {
   startScriptedRegistry,
 } from "../../test/support/scripted-registry.js";
 import { describeBytes, sourceOf, withCode } from "../../test/support/store-contract.js";
-import { readAll } from "../content/verify.js";
 import type { Credential, CredentialRequest } from "../oci/credential.js";
 import { mediaTypes } from "../oci/media-types.js";
 import type { RegistryClient } from "./client.js";
@@ -34,7 +33,6 @@ function connect(...args: Parameters<typeof testClient>) {
 }
 
 const alice: Credential = { username: "alice", password: "secret:with:colons" };
-const bob: Credential = { username: "bob", password: "other" };
 const basic = ({ username, password }: { username: string; password: string }) =>
   `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
 
@@ -63,8 +61,6 @@ async function withManifest(registry: ScriptedRegistry): Promise<void> {
 
 const tokenRequests = (registry: ScriptedRegistry) =>
   registry.requests.filter(({ target }) => target.startsWith("/token"));
-const secrets = (registry: ScriptedRegistry) =>
-  registry.requests.filter(({ headers }) => headers.authorization !== undefined).length;
 
 describe("Basic", () => {
   test("is sent after the challenge, and at once from then on", async () => {
@@ -165,23 +161,6 @@ describe("Bearer", () => {
     expect(registry.requests).toHaveLength(4);
   });
 
-  test("values of a challenge add no parameters of their own", async () => {
-    const registry = await start();
-    registry.handlers.push(
-      on("GET", /^\/token/, (exchange) => {
-        expect([...exchange.url.searchParams]).toEqual([["service", "x&account=admin#"]]);
-        exchange.send(200, {}, JSON.stringify({ token: "good" }));
-      }),
-      (exchange) => {
-        if (exchange.headers.authorization === "Bearer good") return false;
-        const realm = `http://${registry.host}/token#fragment`;
-        exchange.send(401, { "www-authenticate": `Bearer realm="${realm}",service="x&account=admin#"` });
-        return true;
-      },
-    );
-    await connect(registry.url).client.ping();
-  });
-
   test("a push asks for a mount's source too, its own repository first", async () => {
     const registry = await start();
     const scopes: string[][] = [];
@@ -254,29 +233,6 @@ describe("Bearer", () => {
     expect(registry.requests).toHaveLength(3);
   });
 
-  test("two tenants never share a token, not even a refusal", async () => {
-    const registry = await start();
-    registry.handlers.push(
-      on("GET", /^\/token/, (exchange) => {
-        const known = exchange.headers.authorization === basic(alice);
-        exchange.send(known ? 200 : 401, {}, JSON.stringify({ token: "alices" }));
-      }),
-      bearer(registry, (token) => token === "alices"),
-    );
-    await withManifest(registry);
-    const { client } = connect(registry.url);
-    const hers = client.repository("a/b", { fetchCredentials: async () => alice });
-    const his = client.repository("a/b", { fetchCredentials: async () => bob });
-    const nobodys = client.repository("a/b");
-    await expect(his.manifest("v1")).rejects.toEqual(withCode("unauthorized"));
-    await hers.manifest("v1");
-    await expect(his.manifest("v1")).rejects.toEqual(withCode("unauthorized"));
-    await expect(nobodys.manifest("v1")).rejects.toEqual(withCode("unauthorized"));
-    await hers.manifest("v1");
-    // Bob's refusal is remembered: he does not ask again at once.
-    expect(tokenRequests(registry)).toHaveLength(3);
-  });
-
   test("an identity token goes by POST, and by GET where the service knows no POST", async () => {
     const registry = await start();
     const forms: string[] = [];
@@ -313,150 +269,5 @@ describe("Bearer", () => {
     registry.handlers.push(bearer(registry, (token) => token === "finished"));
     await connect(registry.url, { fetchCredentials: async () => ({ registryToken: "finished" }) }).client.ping();
     expect(tokenRequests(registry)).toEqual([]);
-  });
-
-  test.each([
-    ["no JSON", "<html>canary</html>"],
-    ["no token", "{}"],
-    ["a token that would add a header", JSON.stringify({ token: "a\r\nx: canary" })],
-    ["a token that is no text", JSON.stringify({ token: 7 })],
-  ])("an answer with %s is refused and not quoted", async (_what, body) => {
-    const registry = await start();
-    registry.handlers.push(
-      on("GET", /^\/token/, (exchange) => exchange.send(200, {}, body)),
-      bearer(registry, () => true),
-    );
-    const error = await connect(registry.url)
-      .client.ping()
-      .catch((reason: unknown) => reason);
-    expect(error).toEqual(withCode("unauthorized"));
-    expect(JSON.stringify([String(error), error])).not.toContain("canary");
-  });
-
-  test("a huge answer is not read to its end", async () => {
-    const registry = await start();
-    registry.handlers.push(
-      on("GET", /^\/token/, (exchange) => exchange.send(200, {}, Buffer.alloc(5_000_000, "x"))),
-      bearer(registry, () => true),
-    );
-    await expect(connect(registry.url).client.ping()).rejects.toEqual(withCode("limit-exceeded"));
-  });
-
-  test.each([301, 302, 307, 308])("a token service's redirect %i is not followed", async (status) => {
-    const canary = await start();
-    const registry = await start();
-    registry.handlers.push(
-      on("GET", /^\/token/, (exchange) => exchange.send(status, { location: `${canary.url}/token` })),
-      bearer(registry, () => true),
-    );
-    await expect(connect(registry.url, { fetchCredentials: async () => alice }).client.ping()).rejects.toEqual(
-      withCode("unsafe-url"),
-    );
-    expect(canary.requests).toEqual([]);
-  });
-
-  test("a realm elsewhere on loopback is refused unless it is listed; then it gets the credentials", async () => {
-    const service = await start(
-      on("GET", /^\/token/, (exchange) => exchange.send(200, {}, JSON.stringify({ token: "good" }))),
-    );
-    const registry = await start(bearer(service, (token) => token === "good"));
-    const fetchCredentials = async () => alice;
-    await expect(connect(registry.url, { fetchCredentials }).client.ping()).rejects.toEqual(withCode("unsafe-url"));
-    expect(service.requests).toEqual([]);
-    await connect(registry.url, { fetchCredentials, authHosts: [service.host] }).client.ping();
-    expect(service.requests.map(({ headers }) => headers.authorization)).toEqual([basic(alice)]);
-  });
-
-  test("a realm of another host is asked as nobody, with the line to add", async () => {
-    // `localhost` is another host than the registry's address, but one that may be asked when it is listed insecure.
-    const service = await start(
-      on("GET", /^\/token/, (exchange) => exchange.send(200, {}, JSON.stringify({ token: "anonymous" }))),
-    );
-    const registry = await start(bearer(service, () => false));
-    const { client, warnings } = connect(registry.url, {
-      fetchCredentials: async () => alice,
-      insecureHosts: [service.host],
-    });
-    const error = await client.ping().catch((reason: unknown) => reason);
-    expect(error).toMatchObject({
-      code: "unauthorized",
-      hint: expect.stringContaining(`authHosts = ["${service.host}"]`),
-    });
-    expect(warnings).toEqual([expect.stringContaining(`authHosts = ["${service.host}"]`)]);
-    expect(secrets(service)).toBe(0);
-  });
-});
-
-describe("credentials belong to an origin", () => {
-  const bytes = randomBytesOf("blob", 1000);
-  const descriptor = describeBytes(bytes);
-  const wantsAlice: Handler = (exchange) => {
-    if (exchange.headers.authorization === basic(alice)) return false;
-    exchange.send(401, { "www-authenticate": 'Basic realm="x"' });
-    return true;
-  };
-
-  test.each([301, 302, 303, 307, 308])(
-    "a redirect %i to storage takes three headers along, no more",
-    async (status) => {
-      const storage = await start(on("GET", "/bucket?sig=1", (exchange) => exchange.send(200, {}, bytes)));
-      const registry = await start(
-        wantsAlice,
-        on("GET", /\/blobs\//, (exchange) => exchange.send(status, { location: `${storage.url}/bucket?sig=1` })),
-      );
-      const { client } = connect(registry.url, { fetchCredentials: async () => alice });
-      expect(await readAll(client.repository("a/b").get(descriptor), 1000)).toHaveLength(1000);
-      expect(storage.requests.map(({ headers }) => Object.keys(headers).toSorted())).toEqual([
-        ["connection", "host", "user-agent"],
-      ]);
-    },
-  );
-
-  test("a challenge of the storage host is not answered", async () => {
-    const storage = await start((exchange) => {
-      exchange.send(401, { "www-authenticate": `Bearer realm="http://${exchange.headers.host}/token",service="s"` });
-      return true;
-    });
-    const registry = await start(
-      wantsAlice,
-      on("GET", /\/blobs\//, (exchange) => exchange.send(307, { location: `${storage.url}/bucket` })),
-    );
-    const { client } = connect(registry.url, { fetchCredentials: async () => alice });
-    await expect(readAll(client.repository("a/b").get(descriptor), 1000)).rejects.toEqual(withCode("unauthorized"));
-    expect(secrets(storage)).toBe(0);
-    expect(tokenRequests(storage)).toEqual([]);
-  });
-
-  test("a redirect back to the registry does not get them again", async () => {
-    const registry = await start(wantsAlice);
-    const storage = await start((exchange) => {
-      exchange.send(302, { location: `${registry.url}/v2/a/b/blobs/back` });
-      return true;
-    });
-    registry.handlers.push(
-      on("GET", /blobs\/sha256/, (exchange) => exchange.send(302, { location: `${storage.url}/away` })),
-    );
-    const { client } = connect(registry.url, { fetchCredentials: async () => alice });
-    await expect(readAll(client.repository("a/b").get(descriptor), 1000)).rejects.toEqual(withCode("unauthorized"));
-    const back = registry.requests.filter(({ target }) => target.endsWith("/back"));
-    expect(back.length).toBeGreaterThan(0);
-    expect(back.every(({ headers }) => headers.authorization === undefined)).toBe(true);
-  });
-
-  test("an upload location elsewhere gets the bytes and nothing else", async () => {
-    const storage = await start(
-      on("PUT", /^\/put/, async (exchange) => {
-        await exchange.body();
-        exchange.send(201);
-      }),
-    );
-    const registry = await start(
-      wantsAlice,
-      on("POST", /uploads/, (exchange) => exchange.send(202, { location: `${storage.url}/put?key=a%2Fb&sig=1` })),
-    );
-    const { client } = connect(registry.url, { fetchCredentials: async () => alice });
-    await client.repository("a/b").put(descriptor, sourceOf(bytes));
-    expect(storage.log).toEqual([`PUT /put?key=a%2Fb&sig=1&digest=${encodeURIComponent(descriptor.digest)}`]);
-    expect(secrets(storage)).toBe(0);
   });
 });

@@ -10,7 +10,7 @@ import type { Clock } from "./clock.js";
 import { type Access, credentialId, scopesOf } from "./credential.js";
 import { authorized } from "./origin.js";
 import { basicAuthorization, fetchToken } from "./token.js";
-import { type GateRules, gateUrl } from "./url-gate.js";
+import { type GateRules, gateUrl, isListed } from "./url-gate.js";
 
 export interface AuthenticatorOptions {
   /** The registry as credentials name it: `host[:port]`, `docker.io` for Docker Hub. */
@@ -137,7 +137,7 @@ export class Authenticator {
     const { registry, authHosts } = this.#options.rules;
     if (realm.origin === registry.origin) return true;
     if (realm.protocol === "https:" && knownPairs[registry.host] === realm.host) return true;
-    return authHosts.some((host) => host.toLowerCase() === realm.host);
+    return isListed(realm, authHosts);
   }
 
   async #credential(access: Access, signal: AbortSignal | undefined): Promise<Credential | null> {

@@ -178,7 +178,8 @@ function parseRegistryUrl(text: string): URL {
     // Refused below.
   }
   const plain = url !== null && (url.protocol === "https:" || url.protocol === "http:");
-  if (url === null || !plain || url.username !== "" || url.pathname !== "/" || url.search !== "" || url.hash !== "") {
+  const isBare = url?.username === "" && url.password === "";
+  if (url === null || !plain || !isBare || url.pathname !== "/" || url.search !== "" || url.hash !== "") {
     throw new LadingError("config-invalid", `${JSON.stringify(text)} is not the URL of a registry`, {
       hint: "https://host[:port] or http://host[:port]",
     });
