@@ -1,6 +1,16 @@
 // A Vitest reporter that sums a run up: counts, and every skipped test with its reason. Where LADING_TEST_REPORT names a
-// file, the same goes there as JSON: `.ci/run` adds it to its own checks.
+// file, the same goes there as JSON: `.ci/run` adds it to its own checks, and `test-faults.mjs` reads the rows of faults and
+// threats in it.
 import { writeFileSync } from "node:fs";
+
+/** Tests of a fault or a threat are called `F07 …`, `A12 …`; what a fault's test has checked is in its `meta`. */
+function rowOf(test) {
+  const [, id, title] = /^([FABC]\d{1,2}) (.+)$/.exec(test.name) ?? [];
+  if (id === undefined) return null;
+  const { state } = test.result() ?? { state: "pending" };
+  const { checked = [], skipped = {} } = test.meta().fault ?? {};
+  return { id, title, state, checked, skipped, ...(state === "skipped" ? { reason: reasonOf(test) } : {}) };
+}
 
 /** The reason of a skip stands in parentheses in the test's or a suite's name, or in the note of `context.skip(note)`. */
 function reasonOf(test) {
@@ -15,7 +25,7 @@ function reasonOf(test) {
 
 export default class SummaryReporter {
   onTestRunEnd(testModules, unhandledErrors) {
-    const summary = { passed: 0, failed: 0, skipped: 0, suites: {}, failures: [], skips: [] };
+    const summary = { passed: 0, failed: 0, skipped: 0, suites: {}, failures: [], skips: [], rows: [] };
     for (const module of testModules) {
       const name = module.project.name || "tests";
       summary.suites[name] ??= { passed: 0, failed: 0, skipped: 0 };
@@ -31,6 +41,8 @@ export default class SummaryReporter {
       let failedTests = 0;
       for (const test of module.children.allTests()) {
         const { state } = test.result() ?? { state: "pending" };
+        const row = name === "faults" || name === "threats" ? rowOf(test) : null;
+        if (row !== null) summary.rows.push(row);
         if (state === "passed") count("passed");
         else if (state === "skipped") {
           count("skipped");

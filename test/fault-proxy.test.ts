@@ -68,6 +68,30 @@ describe("the fault proxy", () => {
     expect(differing).toEqual([5000]);
   });
 
+  it("repeats bytes, also over the border of a chunk", async () => {
+    const duplicate = { at: 60_000, length: 10_000 };
+    const proxy = await proxied((connection) => (connection === 0 ? { down: { duplicate } } : null));
+    const [doubled, whole] = [await exchange(proxy), await exchange(proxy)];
+    const part = whole.bytes.subarray(60_000, 70_000);
+    expect(
+      doubled.bytes.equals(Buffer.concat([whole.bytes.subarray(0, 70_000), part, whole.bytes.subarray(70_000)])),
+    ).toBe(true);
+    expect(proxy.struck).toBe(1);
+  });
+
+  it("closes one half and keeps the other one open", async () => {
+    const proxy = await proxied(() => ({ down: { halfCloseAfter: 500 } }));
+    const socket = connect({ host: "127.0.0.1", port: proxy.port, allowHalfOpen: true });
+    socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let received = 0;
+    socket.on("data", (chunk: Buffer) => {
+      received += chunk.length;
+    });
+    await once(socket, "end");
+    expect([received, proxy.struck, socket.writable]).toEqual([500, 1, true]);
+    socket.destroy();
+  });
+
   it("refuses a connection", async () => {
     const proxy = await proxied(() => ({ refuse: true }));
     expect((await exchange(proxy)).error).toBe("ECONNRESET");

@@ -12,8 +12,12 @@ export interface Fault {
   readonly resetAfter?: number;
   /** Pass this many bytes on, then nothing more, with the connection open. */
   readonly stallAfter?: number;
+  /** Pass this many bytes on, then end this direction in order (FIN) and leave the other one open. */
+  readonly halfCloseAfter?: number;
   /** Turn the byte at this offset over. */
   readonly corruptAt?: number;
+  /** Send the bytes from `at` to `at + length` twice. */
+  readonly duplicate?: { readonly at: number; readonly length: number };
   /** Bytes a second. */
   readonly throttle?: number;
 }
@@ -54,7 +58,7 @@ function reset(socket: Socket): void {
   socket.resetAndDestroy();
 }
 
-/** A TCP proxy in front of a server that delays, cuts, resets, stalls, corrupts or throttles what passes through. */
+/** A TCP proxy in front of a server that delays, cuts, resets, stalls, corrupts, repeats or throttles what passes through. */
 export async function startFaultProxy({ host, port, faults }: FaultProxyOptions): Promise<FaultProxy> {
   const sockets = new Set<Socket>();
   const closing = new AbortController();
@@ -98,7 +102,9 @@ export async function startFaultProxy({ host, port, faults }: FaultProxyOptions)
     end: (how: "cut" | "reset") => void,
   ): Promise<void> {
     let offset = 0;
-    const limit = Math.min(fault.cutAfter ?? Infinity, fault.resetAfter ?? Infinity, fault.stallAfter ?? Infinity);
+    const { cutAfter, resetAfter, stallAfter, halfCloseAfter, duplicate } = fault;
+    const limit = Math.min(...[cutAfter, resetAfter, stallAfter, halfCloseAfter].map((bytes) => bytes ?? Infinity));
+    let again = Buffer.alloc(0);
     try {
       if (fault.delay !== undefined) await sleep(fault.delay, undefined, { signal: closing.signal });
       for await (const chunk of from as AsyncIterable<Buffer>) {
@@ -108,17 +114,32 @@ export async function startFaultProxy({ host, port, faults }: FaultProxyOptions)
           passing[at] = (passing[at] ?? 0) ^ 0xff;
           struck += 1;
         }
+        let repeated = Buffer.alloc(0);
+        if (duplicate !== undefined && offset < duplicate.at + duplicate.length) {
+          const [from, to] = [duplicate.at - offset, duplicate.at + duplicate.length - offset];
+          again = Buffer.concat([again, passing.subarray(Math.max(0, from), Math.max(0, to))]);
+          if (again.length === duplicate.length) {
+            repeated = Buffer.concat([passing.subarray(0, to), again, passing.subarray(to)]);
+            struck += 1;
+          }
+        }
         offset += passing.length;
         bytes[direction] += passing.length;
         if (fault.throttle !== undefined) {
           await sleep((passing.length / fault.throttle) * 1000, undefined, { signal: closing.signal });
         }
-        if (passing.length > 0 && !to.write(passing)) await once(to, "drain", { signal: closing.signal });
+        const sent = repeated.length > 0 ? repeated : passing;
+        if (sent.length > 0 && !to.write(sent)) await once(to, "drain", { signal: closing.signal });
         if (offset < limit) continue;
-        if (limit === fault.stallAfter) {
+        if (limit === stallAfter) {
           struck += 1;
           await once(from, "close", { signal: closing.signal });
-        } else if (limit === fault.resetAfter) {
+        } else if (limit === halfCloseAfter) {
+          // What still comes is for nobody; reading it keeps the connection open.
+          if (!to.writableEnded) struck += 1;
+          to.end();
+          continue;
+        } else if (limit === resetAfter) {
           // libuv reports data and RST that it sees in one poll as data and an orderly end: keep them apart.
           await sleep(50, undefined, { signal: closing.signal });
           end("reset");
