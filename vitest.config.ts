@@ -11,11 +11,7 @@ export default defineConfig({
       project("unit", ["src/**/*.test.ts", "test/*.test.ts"]),
       project("sdk", ["test/sdk/**/*.test.ts"]),
       project("threats", ["test/threats/**/*.test.ts"], { testTimeout: 120_000, globalSetup: ["test/cli/build.ts"] }),
-      project("threats", ["test/threats/**/*.test.ts"]),
-      project("faults", ["test/faults/**/*.test.ts"], {
-        testTimeout: 120_000,
-        globalSetup: ["test/cli/build.ts"],
-      }),
+      project("faults", ["test/faults/**/*.test.ts"], { testTimeout: 120_000, globalSetup: ["test/cli/build.ts"] }),
       project("client", ["test/client/**/*.test.ts"]),
       project("cli", ["test/cli/**/*.test.ts"], { testTimeout: 120_000, globalSetup: ["test/cli/build.ts"] }),
       project("package", ["test/package/**/*.test.ts"], { testTimeout: 300_000 }),
