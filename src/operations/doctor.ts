@@ -5,6 +5,8 @@ import type { EngineAttempt, EngineKind } from "../engines/engine.js";
 import { type ErrorCode, isLadingError, throwIfAborted } from "../errors.js";
 import { authorityOf } from "../image/reference.js";
 import { formatPlatform } from "../oci/platform.js";
+import type { RegistryClient } from "../registry/client.js";
+import { rateBudgetText } from "../registry/rate-budget.js";
 import { version } from "../version.js";
 import type { CallOptions, ClientContext } from "./context.js";
 
@@ -151,8 +153,35 @@ async function checkRegistry(
           ? ok("credentials", `for ${client.authority}: ${sources.map(describeSource).join(", ")}`)
           : ok("credentials", `none for ${client.authority}: requests are anonymous`),
     );
+    await checkBudget(client, options, checks, signal);
   } catch (error) {
     checks.push(failed("registry", error));
+  }
+}
+
+/** How often the registry may still be asked, where it counts. */
+async function checkBudget(
+  client: RegistryClient,
+  { fetchCredentials }: DoctorOptions,
+  checks: DoctorCheck[],
+  signal: AbortSignal,
+): Promise<void> {
+  const id = "rate-limit";
+  try {
+    const budget = await client.askBudget({ signal, fetchCredentials: fetchCredentials ?? undefined });
+    if (budget === null) {
+      checks.push({ ...ok(id, `${client.authority} does not say that it counts requests`), status: "skip" });
+      return;
+    }
+    const message = `${client.authority}: ${rateBudgetText(budget)}`;
+    checks.push(
+      budget.remaining > budget.limit / 10
+        ? ok(id, message)
+        : warn(id, message, `wait, or log in for a larger allowance: lading login ${client.authority}`),
+    );
+  } catch (error) {
+    const { message, hint } = failed(id, error);
+    checks.push(warn(id, message, hint ?? "try again later"));
   }
 }
 

@@ -7,6 +7,7 @@ import type { Network } from "./checked-lookup.js";
 import { type Clock, systemClock } from "./clock.js";
 import { Endpoint } from "./endpoint.js";
 import type { Environment } from "./proxy.js";
+import type { RateBudget } from "./rate-budget.js";
 import { Repository } from "./repository.js";
 import type { ListOptions } from "./tags.js";
 import { createTransport, type Transport } from "./transport.js";
@@ -70,6 +71,8 @@ export interface Pong {
 /** The names of Docker Hub, which all mean one registry. */
 const hubNames: ReadonlySet<string> = new Set(["docker.io", "index.docker.io", "registry-1.docker.io"]);
 const hubHost = "registry-1.docker.io";
+/** The image that Docker keeps for this question. */
+const hubProbe = "ratelimitpreview/test";
 const defaultIdleTimeout = 60_000;
 
 /** A client of one registry. Its repositories share connections, tokens (by credential) and back-off. */
@@ -150,6 +153,22 @@ export class RegistryClient {
     return new Repository(this.#endpoint(name, options));
   }
 
+  /** What the registry said last of how often it may still be asked; null where it said nothing. */
+  get budget(): RateBudget | null {
+    return this.#transport.budgets.of(this.#registry.host);
+  }
+
+  /**
+   * The same where the registry has not spoken of it yet: Docker Hub tells with every manifest, and counts no HEAD.
+   * @throws LadingError `unreachable`, …
+   */
+  async askBudget(options: PingOptions = {}): Promise<RateBudget | null> {
+    if (this.budget === null && this.authority === "docker.io") {
+      await this.repository(hubProbe, options).head("latest", options);
+    }
+    return this.budget;
+  }
+
   /** Ends connections and requests at once; what is under way fails with `closed`. Can be called again. */
   close(): void {
     this.#transport.close();
@@ -166,6 +185,8 @@ export class RegistryClient {
       sharing: this.#options.sharing ?? null,
       clock: this.#clock,
       random: this.#random,
+      pauses: this.#transport.pauses,
+      budgets: this.#transport.budgets,
     });
   }
 }

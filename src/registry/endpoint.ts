@@ -5,6 +5,8 @@ import type { BlobSharing } from "./blob-sharing.js";
 import { discard, readBody } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
 import type { Clock } from "./clock.js";
+import type { HostPauses } from "./host-pauses.js";
+import type { RateBudgets } from "./rate-budget.js";
 import { registryError } from "./registry-error.js";
 import { backOff, isTransient, retryPolicy } from "./retry.js";
 
@@ -45,6 +47,8 @@ export interface EndpointOptions {
   readonly sharing: BlobSharing | null;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly pauses: HostPauses;
+  readonly budgets: RateBudgets;
 }
 
 /** Whole components only, so that no name leads out of its place in a URL; the full grammar is the parser's. */
@@ -62,6 +66,8 @@ export class Endpoint {
   readonly sharing: BlobSharing | null;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly #pauses: HostPauses;
+  readonly #budgets: RateBudgets;
   readonly #repository: string | null;
   readonly #fetchCredentials: FetchCredentials;
   readonly #send: Send;
@@ -79,6 +85,8 @@ export class Endpoint {
     this.sharing = options.sharing;
     this.clock = options.clock;
     this.random = options.random;
+    this.#pauses = options.pauses;
+    this.#budgets = options.budgets;
     this.#fetchCredentials = options.fetchCredentials;
     this.#send = options.send;
   }
@@ -132,6 +140,8 @@ export class Endpoint {
       throw await registryError(call, answer, request.doing, this.authority, {
         ...details,
         missing: request.missing,
+        now: this.clock.now(),
+        budget: this.#budgets.of(url.host),
       });
     }
     return answer;
@@ -159,9 +169,15 @@ export class Endpoint {
         return { answer, bytes: await readBody(answer, limit, `the answer to ${request.doing}`) };
       } catch (error) {
         if (attempt === retryPolicy.tries - 1 || !isTransient(error)) throw this.sided(error, request.digest);
-        await this.clock.sleep(backOff(attempt, this.random), request.signal);
+        await this.pause(request.url, backOff(attempt, this.random), request.signal);
       }
     }
+  }
+
+  /** Leaves a host alone for some ms, and all other requests of this client to it too. */
+  async pause({ host }: URL, milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+    this.#pauses.pause(host, milliseconds);
+    await this.#pauses.wait(host, signal);
   }
 
   /** An error with this end's side, where it has none yet. */

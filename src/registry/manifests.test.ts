@@ -126,6 +126,32 @@ describe("a manifest", () => {
   });
 });
 
+describe("a deletion", () => {
+  test("whose answer is lost is not taken for one of nothing", async () => {
+    const { repository } = await open();
+    registry.handlers.push(
+      on(
+        "DELETE",
+        byDigest,
+        (exchange) => {
+          registry.manifests.clear();
+          exchange.request.socket.destroy();
+        },
+        1,
+      ),
+    );
+    await repository.deleteManifest(descriptor.digest);
+    expect(registry.log).toEqual([`DELETE ${byDigest}`, `HEAD ${byDigest}`]);
+  });
+
+  test("that was lost on its way is sent again", async () => {
+    const { repository } = await open();
+    registry.handlers.push(on("DELETE", byDigest, ({ request }) => void request.socket.destroy(), 1));
+    await repository.deleteManifest(descriptor.digest);
+    expect(registry.log).toEqual([`DELETE ${byDigest}`, `HEAD ${byDigest}`, `DELETE ${byDigest}`]);
+  });
+});
+
 describe("lists", () => {
   test("null is empty, and a page size that is not liked is left to the registry", async () => {
     const { repository } = await open();

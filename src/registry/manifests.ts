@@ -189,14 +189,20 @@ export async function writeManifest(
  * @throws LadingError `not-found`, `unsupported` where the registry does not do this
  */
 export async function deleteManifest(endpoint: Endpoint, reference: string, options: SignalOption = {}): Promise<void> {
+  const url = endpoint.url(`manifests/${checkReference(reference)}`);
   const answer = await endpoint.send({
     method: "DELETE",
-    url: endpoint.url(`manifests/${checkReference(reference)}`),
+    url,
     actions: ["delete", "pull", "push"],
     // Registries that delete by digest alone call a tag an invalid digest.
     expect: isDigest(reference) ? [200, 202, 204] : [200, 202, 204, 400],
     doing: `deleting ${reference}`,
     digest: isDigest(reference) ? reference : undefined,
+    // Where the answer was lost, what is gone by now was deleted.
+    confirm: async () => {
+      const there = await headManifest(endpoint, reference, options);
+      return there === null ? { status: 202, headers: {}, body: emptyBody, url } : null;
+    },
     signal: options.signal,
   });
   await discard(answer);

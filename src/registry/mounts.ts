@@ -2,6 +2,7 @@ import type { PutOptions } from "../content/store.js";
 import { isLadingError, throwIfAborted } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Endpoint } from "./endpoint.js";
+import { isTransient } from "./retry.js";
 import { cancelSession, type Session, sessionOf } from "./upload-session.js";
 
 /** Repositories that a mount is tried from. */
@@ -33,6 +34,8 @@ export async function mountBlob(
         expect: [201, 202],
         doing: `mounting ${digest} from ${from}`,
         digest,
+        // Trouble here costs nothing but the bytes: the upload that follows has patience of its own.
+        retry: false,
         signal,
       });
       if (answer.status === 202) session = sessionOf(answer, null, 0);
@@ -40,7 +43,7 @@ export async function mountBlob(
     } catch (error) {
       // Whatever a registry has against mounting, it may still take the bytes.
       throwIfAborted(signal);
-      if (!isLadingError(error) || error.status === null) throw error;
+      if (!isTransient(error) && !(isLadingError(error) && error.status !== null)) throw error;
       continue;
     }
     if (session === null) {

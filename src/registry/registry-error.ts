@@ -3,6 +3,8 @@ import type { RegistryErrorEntry } from "../oci/error-codes.js";
 import { limits } from "../oci/limits.js";
 import { readStart } from "./body.js";
 import type { Answer, Call } from "./call.js";
+import { type RateBudget, rateBudgetOf, rateBudgetText } from "./rate-budget.js";
+import { retryAfter, waitText } from "./retry-after.js";
 
 /** Query values that are no secrets; all others of a URL are left out of messages and logs. */
 const openParameters: ReadonlySet<string> = new Set([
@@ -60,6 +62,8 @@ export class RegistryAnswer extends Error {
   readonly url: string;
   readonly status: number;
   readonly errors: readonly RegistryErrorEntry[];
+  /** Its `Retry-After`, as it stands there. */
+  readonly retryAfter: string | undefined;
 
   constructor(call: Pick<Call, "method">, answer: Answer, errors: readonly RegistryErrorEntry[]) {
     const url = redactedUrl(answer.url);
@@ -68,6 +72,7 @@ export class RegistryAnswer extends Error {
     this.url = url;
     this.status = answer.status;
     this.errors = errors;
+    this.retryAfter = answer.headers["retry-after"];
   }
 }
 
@@ -122,20 +127,21 @@ function codeOf(status: number, entries: readonly RegistryErrorEntry[]): ErrorCo
   return "unsupported";
 }
 
-function hintOf(code: ErrorCode, host: string): string | null {
+/** @param wait How long the host wants to be left alone, in ms; null where it does not say. */
+function hintOf(code: ErrorCode, host: string, wait: number | null): string | null {
   switch (code) {
     case "unauthorized":
       return `lading login ${host}`;
     case "denied":
       return `check that the account used for ${host} may do this (lading doctor shows where it comes from)`;
     case "rate-limited":
-      return `wait a while, or log in for a larger allowance: lading login ${host}`;
+      return `try again ${wait === null ? "later" : `in ${waitText(wait)}`}, or log in for a larger allowance: lading login ${host}`;
     case "not-found":
       return "`lading tags` lists what the repository has, `lading ls` the repositories";
     case "no-space":
       return `free space where ${host} keeps its content`;
     case "unreachable":
-      return `try again later; lading doctor checks whether ${host} answers`;
+      return `try again ${wait === null ? "later" : `in ${waitText(wait)}`}; lading doctor checks whether ${host} answers`;
     default:
       return null;
   }
@@ -146,26 +152,33 @@ function hintOf(code: ErrorCode, host: string): string | null {
  * @param doing What failed, as the beginning of a sentence: `reading the manifest v1`.
  * @param host The registry as people know it.
  * @param details `missing`: the message where nothing more is to be said than that something is not there.
+ *   `now`: ms since the epoch, for a `Retry-After` that is a date. `budget`: what the host said of it last.
  */
 export async function registryError(
   call: Pick<Call, "method">,
   answer: Answer,
   doing: string,
   host: string,
-  details: LadingErrorDetails & { readonly missing?: string | undefined } = {},
+  details: LadingErrorDetails & {
+    readonly missing?: string | undefined;
+    readonly now?: number;
+    readonly budget?: RateBudget | null;
+  } = {},
 ): Promise<LadingError> {
   const entries = parseEntries(await readStart(answer, limits.errorBody));
   const code = codeOf(answer.status, entries);
   const said = entries.map((entry) => [entry.code, entry.message].filter((part) => part !== "").join(": ")).join("; ");
-  const wait = answer.status === 429 && answer.headers["retry-after"] !== undefined;
+  const { missing, now = Date.now(), budget: last = null, ...rest } = details;
+  const wait = answer.status === 429 || answer.status >= 500 ? retryAfter(answer.headers["retry-after"], now) : null;
+  const budget = answer.status === 429 ? (rateBudgetOf(answer.headers) ?? last) : null;
   const message = [
     `${doing} failed: ${host} answered ${answer.status}`,
     ...(said === "" ? [] : [safeText(said)]),
-    ...(wait ? [`try again after ${safeText(answer.headers["retry-after"] ?? "")}`] : []),
+    ...(wait === null ? [] : [`it says to try again in ${waitText(wait)}`]),
+    ...(budget === null ? [] : [rateBudgetText(budget)]),
   ].join(", ");
-  const { missing, ...rest } = details;
   return new LadingError(code, code === "not-found" ? (missing ?? message) : message, {
-    hint: hintOf(code, host),
+    hint: hintOf(code, host, wait),
     ...rest,
     status: answer.status,
     cause: new RegistryAnswer(call, answer, entries),

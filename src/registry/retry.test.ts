@@ -4,7 +4,9 @@ import { withCode } from "../../test/support/store-contract.js";
 import { LadingError } from "../errors.js";
 import { bodyOf, readBody } from "./body.js";
 import type { Answer, Call } from "./call.js";
-import { HostPauses, retry, retryAfter } from "./retry.js";
+import { HostPauses } from "./host-pauses.js";
+import { retry } from "./retry.js";
+import { retryAfter, waitText } from "./retry-after.js";
 
 const url = new URL("https://reg.example/v2/");
 const call: Call = { method: "GET", url, role: "registry", headers: {}, access: null, signal: undefined };
@@ -122,6 +124,34 @@ describe("retry", () => {
     expect([count(), clock.waits]).toEqual([1, []]);
   });
 
+  test.each([
+    [429, "0"],
+    [429, "1"],
+    [503, "0"],
+  ])("%i with Retry-After: %s for ever comes to an end", async (status, value) => {
+    const { send, clock, count } = scripted(answer(status, { "retry-after": value }));
+    expect((await send(call)).status).toBe(status);
+    expect(count()).toBeLessThanOrEqual(300);
+    expect(clock.waits.reduce((sum, wait) => sum + wait, 0)).toBeLessThanOrEqual(300_000);
+  });
+
+  test("503 that asks for too long fails at once", async () => {
+    const { send, clock, count } = scripted(answer(503, { "retry-after": "61" }));
+    expect((await send(call)).headers["retry-after"]).toBe("61");
+    expect([count(), clock.waits]).toEqual([1, []]);
+  });
+
+  test("what was refused with 429 was not done: nobody asks whether it was", async () => {
+    const { send, count } = scripted(answer(429, { "retry-after": "1" }), answer(201));
+    let asked = 0;
+    const confirm = async () => {
+      asked += 1;
+      return null;
+    };
+    expect((await send({ ...call, confirm })).status).toBe(201);
+    expect([count(), asked]).toEqual([2, 0]);
+  });
+
   test("429 again and again ends after five minutes", async () => {
     const { send, clock } = scripted(answer(429, { "retry-after": "60" }));
     expect((await send(call)).status).toBe(429);
@@ -159,6 +189,12 @@ describe("retryAfter", () => {
     ["0", 0],
     ["7", 7000],
     ["Thu, 01 Jan 2026 00:00:30 GMT", 30_000],
+    ["Thursday, 01-Jan-26 00:00:30 GMT", 30_000],
+    ["Thu Jan  1 00:00:30 2026", 30_000],
+    ["3, 5", null],
+    ["880.092µs", null],
+    ["Thu, 01 Jan 2026 00:00:30 +0100", null],
+    ["Thu, 99 Jan 2026 00:00:30 GMT", null],
     ["Wed, 31 Dec 2025 00:00:00 GMT", 0],
     ["1.5", null],
     ["-1", null],
@@ -167,5 +203,19 @@ describe("retryAfter", () => {
     [undefined, null],
   ])("%s is %s", (value, expected) => {
     expect(retryAfter(value, now)).toBe(expected);
+  });
+});
+
+describe("waitText", () => {
+  test.each([
+    [1, "1 s"],
+    [7000, "7 s"],
+    [119_000, "119 s"],
+    [300_000, "5 min"],
+    [3_600_000, "60 min"],
+    [19_200_000, "5 h 20 min"],
+    [21_600_000, "6 h"],
+  ])("%i ms are %s", (milliseconds, text) => {
+    expect(waitText(milliseconds)).toBe(text);
   });
 });

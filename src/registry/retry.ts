@@ -3,7 +3,9 @@ import { limits } from "../oci/limits.js";
 import { bodyOf, discard, readStart } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
 import type { Clock } from "./clock.js";
+import type { HostPauses } from "./host-pauses.js";
 import { systemCode } from "./registry-error.js";
+import { retryAfter, waitText } from "./retry-after.js";
 
 /** The numbers of the retry policy. Times in ms. */
 export const retryPolicy = {
@@ -35,46 +37,59 @@ export function backOff(attempt: number, random: () => number): number {
   return Math.min(retryPolicy.base * 2 ** attempt, retryPolicy.cap) * random();
 }
 
-/**
- * `Retry-After` in ms from now: whole seconds or an HTTP date; null for anything else.
- * @see https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
- */
-export function retryAfter(value: string | undefined, now: number): number | null {
-  if (value === undefined) return null;
-  if (/^\d{1,10}$/.test(value)) return Number(value) * 1000;
-  if (!/^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} /.test(value)) return null;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? null : Math.max(0, date - now);
-}
-
-/** Until when a host is left alone: shared by all requests of a client, so that eight layers wait as one. */
-export class HostPauses {
-  readonly #until = new Map<string, number>();
-  readonly #clock: Clock;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  /** @returns Whether this begins a pause, or only comes into one. */
-  pause(host: string, milliseconds: number): boolean {
-    const [before, now] = [this.#until.get(host) ?? 0, this.#clock.now()];
-    this.#until.set(host, Math.max(before, now + milliseconds));
-    return before <= now;
-  }
-
-  async wait(host: string, signal: AbortSignal | undefined): Promise<void> {
-    for (;;) {
-      const left = (this.#until.get(host) ?? 0) - this.#clock.now();
-      if (left <= 0) return;
-      await this.#clock.sleep(left, signal);
-    }
-  }
-}
-
 /** Trouble on the way that may be gone the next time. A name that does not exist and a failed TLS handshake stay. */
 export function isTransient(error: unknown): boolean {
   return isLadingError(error) && error.code === "unreachable" && systemCode(error.cause) !== "ENOTFOUND";
+}
+
+/** What a 429 says of when to come back. */
+export interface Refusal {
+  /** Its `Retry-After`. */
+  readonly retryAfter: string | undefined;
+  readonly text: string;
+}
+
+/** How long one piece of work puts up with being told to wait. */
+export class Patience {
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  #waited = 0;
+  #blind = false;
+
+  constructor({ clock, random }: Pick<RetryOptions, "clock" | "random">) {
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /**
+   * The wait, in ms, that a 429 calls for; null where waiting is of no use, or takes too long. A spent quota does not come
+   * back by waiting, whatever `Retry-After` says.
+   * @param tries Requests so far.
+   */
+  afterRefusal({ retryAfter: value, text }: Refusal, tries: number): number | null {
+    const named = /pull rate limit/i.test(text) ? null : retryAfter(value, this.#clock.now());
+    if (named === null) {
+      if (this.#blind) return null;
+      this.#blind = true;
+      return this.#spend(retryPolicy.rateLimit);
+    }
+    if (named > retryPolicy.retryAfter) return null;
+    return this.#spend(named === 0 ? backOff(tries - 1, this.#random) : named * (1 + this.#random() / 10));
+  }
+
+  /** The wait, in ms, after trouble that may pass; null where the server asks for too long a one, or all tries are used up. */
+  afterTrouble(value: string | undefined, tries: number): number | null {
+    if (tries >= retryPolicy.tries) return null;
+    const named = retryAfter(value, this.#clock.now()) ?? 0;
+    if (named > retryPolicy.retryAfter) return null;
+    return this.#spend(Math.max(backOff(tries - 1, this.#random), named));
+  }
+
+  #spend(wait: number): number | null {
+    if (this.#waited + wait > retryPolicy.total) return null;
+    this.#waited += wait;
+    return wait;
+  }
 }
 
 export interface RetryOptions {
@@ -87,48 +102,46 @@ export interface RetryOptions {
 }
 
 /** Repeats what may be repeated, by {@link retryPolicy}. The last answer or error is the caller's. */
-export function retry(send: Send, { clock, random, pauses, onWarning }: RetryOptions): Send {
+export function retry(send: Send, options: RetryOptions): Send {
+  const { pauses, onWarning } = options;
   return async (call) => {
     const { host } = call.url;
+    const patience = new Patience(options);
     let tries = 0;
-    let waited = 0;
-    let rateLimited = false;
     let refreshed = false;
 
     for (;;) {
       await pauses.wait(host, call.signal);
-      const { answer, error } = await attempt(send, call);
+      let { answer, error } = await attempt(send, call);
       tries += 1;
       if (answer === null && !isTransient(error)) throw error;
       if (call.retry === false) return given(answer, error);
 
-      let wait: number;
+      let wait: number | null;
+      let lost = true;
       if (answer !== null && answer.url.origin !== call.url.origin && staleStatuses.has(answer.status)) {
         if (refreshed) return answer;
         refreshed = true;
         wait = 0;
       } else if (answer?.status === 429) {
-        const { spare, quota } = await peek(answer);
-        const named = quota ? null : retryAfter(spare.headers["retry-after"], clock.now());
-        if (named !== null && (named > retryPolicy.retryAfter || waited + named > retryPolicy.total)) return spare;
-        if (named === null && rateLimited) return spare;
-        rateLimited = true;
-        wait = named === null ? retryPolicy.rateLimit : named * (1 + random() / 10);
+        const text = await readStart(answer, limits.errorBody);
+        answer = { ...answer, body: bodyOf(text) };
+        const said = { retryAfter: answer.headers["retry-after"], text: Buffer.from(text).toString("latin1") };
+        wait = patience.afterRefusal(said, tries);
+        lost = false;
       } else if (answer === null || transientStatuses.has(answer.status)) {
-        if (tries === retryPolicy.tries) return given(answer, error);
-        const named = retryAfter(answer?.headers["retry-after"], clock.now()) ?? 0;
-        wait = Math.max(backOff(tries - 1, random), Math.min(named, retryPolicy.retryAfter));
+        wait = patience.afterTrouble(answer?.headers["retry-after"], tries);
       } else {
         return answer;
       }
+      if (wait === null) return given(answer, error);
 
       if (answer !== null) await discard(answer);
-      waited += wait;
       if (pauses.pause(host, wait) && wait >= retryPolicy.notable) {
         const why = answer === null ? "can't be reached" : `answered ${answer.status}`;
-        onWarning?.(`${host} ${why}: trying again in ${Math.ceil(wait / 1000)} s`);
+        onWarning?.(`${host} ${why}: trying again in ${waitText(wait)}`);
       }
-      if (call.confirm !== undefined) {
+      if (lost && call.confirm !== undefined) {
         await pauses.wait(host, call.signal);
         const confirmed = await call.confirm();
         if (confirmed !== null) return confirmed;
@@ -148,13 +161,4 @@ async function attempt(send: Send, call: Call): Promise<{ answer: Answer | null;
 function given(answer: Answer | null, error: unknown): Answer {
   if (answer === null) throw error;
   return answer;
-}
-
-/** Reads a refusal's text: a spent quota does not come back by waiting, whatever `Retry-After` says. */
-async function peek(answer: Answer): Promise<{ spare: Answer; quota: boolean }> {
-  const text = await readStart(answer, limits.errorBody);
-  return {
-    spare: { ...answer, body: bodyOf(text) },
-    quota: /pull rate limit/i.test(Buffer.from(text).toString("latin1")),
-  };
 }

@@ -5,11 +5,13 @@ import type { Send } from "./call.js";
 import type { Network } from "./checked-lookup.js";
 import type { Clock } from "./clock.js";
 import { HttpDispatch } from "./dispatch.js";
+import { HostPauses } from "./host-pauses.js";
 import { closedError, inProcessDispatch } from "./in-process.js";
 import { log } from "./log.js";
 import type { Environment } from "./proxy.js";
+import { RateBudgets } from "./rate-budget.js";
 import { redirect } from "./redirect.js";
-import { HostPauses, retry } from "./retry.js";
+import { retry } from "./retry.js";
 import { type GateRules, gate, Standing } from "./url-gate.js";
 
 const userAgent = `lading/${version}`;
@@ -32,6 +34,8 @@ export interface TransportOptions {
 
 export interface Transport {
   readonly send: Send;
+  readonly pauses: HostPauses;
+  readonly budgets: RateBudgets;
   /** Ends connections and requests at once. */
   close(): void;
 }
@@ -50,16 +54,24 @@ export function createTransport(options: TransportOptions): Transport {
     network: options.network,
   });
   const inProcess = handler === undefined ? null : inProcessDispatch(handler, closing.signal);
-  const dispatch: Send = (call) => {
+  const dispatch: Send = async (call) => {
     const named = { ...call, headers: { "user-agent": userAgent, ...call.headers } };
-    return inProcess !== null && call.url.origin === rules.registry.origin ? inProcess(named) : http.send(named);
+    const answer = await (inProcess !== null && call.url.origin === rules.registry.origin
+      ? inProcess(named)
+      : http.send(named));
+    budgets.note(call.url.host, answer.headers);
+    return answer;
   };
 
-  const retrying = { clock, random, pauses: new HostPauses(clock), onWarning };
+  const pauses = new HostPauses(clock);
+  const budgets = new RateBudgets();
+  const retrying = { clock, random, pauses, onWarning };
   const tokenSend = log(retry(gate(dispatch, rules), retrying), onDebug, onWarning, clock);
   const authenticator = new Authenticator({ authority, rules, tokenSend, clock, onWarning });
   const stack = log(retry(auth(redirect(gate(dispatch, rules)), authenticator), retrying), onDebug, onWarning, clock);
   return {
+    pauses,
+    budgets,
     send: async (call) => {
       if (closing.signal.aborted) throw closedError();
       return await stack(call);

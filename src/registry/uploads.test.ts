@@ -72,6 +72,14 @@ describe("an upload", () => {
     expect(registry.uploads.size).toBe(0);
   });
 
+  test.each([500, 503])("whose mount is answered by %i is sent at once", async (status) => {
+    const { put, source, clock } = await open();
+    registry.handlers.push(on("POST", /mount=/, (exchange) => exchange.send(status)));
+    expect((await put(source, { mountFrom: ["c/one"] })).outcome).toBe("stored");
+    expect(methods()).toEqual(["HEAD", "POST", "POST", "PUT"]);
+    expect(clock.waits).toEqual([]);
+  });
+
   test("that breaks goes on where the registry stands", async () => {
     const { put, source } = await open();
     registry.handlers.push(on("PUT", uploadUrl, (exchange) => takeThenBreak(exchange, 1_500_000), 1));

@@ -270,6 +270,24 @@ describe("what a registry says", () => {
   });
 });
 
+describe("doctor", () => {
+  it.each([
+    [{ "ratelimit-limit": "100;w=21600", "ratelimit-remaining": "76;w=21600" }, "ok"],
+    [{ "ratelimit-limit": "100;w=21600", "ratelimit-remaining": "3;w=21600" }, "warn"],
+    [{}, "skip"],
+  ])("says what the registry leaves of requests: %j is %s", async (headers, status) => {
+    const registry = await startScriptedRegistry(on("GET", "/v2/", ({ send }) => send(200, headers)));
+    later.push(() => registry.close());
+    const client = await bench.open({
+      config: { clusters: { counted: { registryUrl: registry.url } }, cluster: "counted", owner: "alice" },
+    });
+    const { checks } = await client.doctor();
+    expect(checks.find(({ id }) => id === "rate-limit")).toMatchObject({ status, code: null });
+    // It is the registry's own answer that tells: nothing more is asked.
+    expect(registry.log).toEqual(["GET /v2/"]);
+  });
+});
+
 describe("local.inspect", () => {
   it("leaves an artifact's config alone", async () => {
     const config = await putBytes(bench.store, "application/vnd.example+text", Buffer.from("no JSON"));
