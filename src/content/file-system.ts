@@ -1,9 +1,26 @@
 import * as node from "node:fs/promises";
 
-/** The calls to the file system that a store makes: given to it, so that a test can make any of them fail. */
+/** The calls to the file system that a store or a registry's storage makes: given to it, so that a test can make any of them fail. */
 export type FileSystem = Pick<
   typeof node,
-  "copyFile" | "link" | "lstat" | "mkdir" | "open" | "readdir" | "rename" | "rmdir" | "statfs" | "unlink" | "lutimes"
+  | "chmod"
+  | "copyFile"
+  | "link"
+  | "lstat"
+  | "lutimes"
+  | "mkdir"
+  | "open"
+  | "readFile"
+  | "readdir"
+  | "rename"
+  | "rm"
+  | "rmdir"
+  | "stat"
+  | "statfs"
+  | "truncate"
+  | "unlink"
+  | "utimes"
+  | "writeFile"
 >;
 
 export const nodeFileSystem: FileSystem = node;

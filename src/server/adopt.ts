@@ -1,9 +1,8 @@
 import { isRepositoryPath } from "../image/reference.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, isDigest } from "../oci/digest.js";
-import { isLinked, linkBlob } from "./blobs.js";
 import type { Context } from "./context.js";
-import { blobScope } from "./storage/storage.js";
+import { linkBlob, readLink } from "./links.js";
 
 export interface AdoptBlobRequest {
   readonly repository: string;
@@ -19,20 +18,17 @@ export interface BlobPathRequest {
   readonly digest: Digest;
 }
 
-/** The same as an upload that was verified: first the bytes, then the repository's link to them. */
+/** The same as an upload that was verified. */
 export async function adoptBlob(
   { repository, descriptor: { digest, size }, path, signal }: AdoptBlobRequest,
-  { storage, now }: Context,
+  context: Context,
 ): Promise<boolean> {
   if (!isRepositoryPath(repository) || !isDigest(digest)) return false;
-  return await storage.exclusive(blobScope(repository, digest), signal, async () => {
-    if (!(await storage.adoptBlob(digest, size, path))) return false;
-    await linkBlob(storage, repository, digest, size, now());
-    return true;
-  });
+  const blob = { repository, digest, size, signal };
+  return await linkBlob(context, blob, () => context.storage.adoptBlob(digest, size, path));
 }
 
 export async function blobPath({ repository, digest }: BlobPathRequest, { storage }: Context): Promise<string | null> {
   if (!isRepositoryPath(repository) || !isDigest(digest)) return null;
-  return (await isLinked(storage, repository, digest)) ? await storage.blobPath(digest) : null;
+  return (await readLink(storage, repository, digest)) !== null ? await storage.blobPath(digest) : null;
 }

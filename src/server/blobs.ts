@@ -1,32 +1,15 @@
 import { type Digest, digestHex } from "../oci/digest.js";
 import { mediaTypes } from "../oci/media-types.js";
-import type { WireResponse } from "../oci/wire.js";
+import type { WireRequest, WireResponse } from "../oci/wire.js";
 import type { Context, Exchange } from "./context.js";
 import { Fault } from "./fault.js";
+import { readLink, touchLink } from "./links.js";
 import { parseRange } from "./range.js";
 import { reply, replyStream } from "./reply.js";
 import type { Route } from "./route.js";
-import { blobScope, encodeRecord, folders, type Storage } from "./storage/storage.js";
+import { blobScope, folders } from "./storage/storage.js";
 
 type BlobRoute = Extract<Route, { endpoint: "blob" | "referrers" }>;
-
-/** A repository may read a blob only through its own link, wherever else the blob is known (CVE-2024-39897). */
-export async function isLinked(storage: Storage, repository: string, digest: Digest): Promise<boolean> {
-  return (await storage.get(folders.links(repository, digest), digestHex(digest))) !== null;
-}
-
-/** Gives a repository a blob that is in the storage. */
-export async function linkBlob(
-  storage: Storage,
-  repository: string,
-  digest: Digest,
-  size: number,
-  now: number,
-): Promise<void> {
-  if (await isLinked(storage, repository, digest)) return;
-  const record = encodeRecord({ size, linked: new Date(now).toISOString() });
-  await storage.put(folders.links(repository, digest), digestHex(digest), record);
-}
 
 export function blobUnknown(): Fault {
   return new Fault(404, "BLOB_UNKNOWN", "the repository has no such blob");
@@ -36,9 +19,18 @@ export function blobUnknown(): Fault {
 export async function getBlob(
   { repository, digest, method }: BlobRoute,
   { request }: Exchange,
-  { storage }: Context,
+  context: Context,
 ): Promise<WireResponse> {
-  const size = (await isLinked(storage, repository, digest)) ? await storage.blobSize(digest) : null;
+  const { storage } = context;
+  const link = await readLink(storage, repository, digest);
+  // whoever asks whether it is there may leave it out of a push
+  const wanted = method === "HEAD" && link?.condemned !== undefined;
+  const size =
+    link === null
+      ? null
+      : wanted
+        ? await revived(repository, digest, request, context)
+        : await storage.blobSize(digest);
   if (size === null) throw blobUnknown();
   const etag = `"${digest}"`;
   const headers = { "docker-content-digest": digest, "accept-ranges": "bytes", etag };
@@ -61,6 +53,12 @@ export async function getBlob(
     { ...content, "content-length": String(end - start + 1), "content-range": `bytes ${start}-${end}/${size}` },
     storage.blobBytes(digest, start, end),
   );
+}
+
+async function revived(repository: string, digest: Digest, { signal }: WireRequest, context: Context) {
+  const { storage } = context;
+  await storage.open({ write: true, signal });
+  return await storage.exclusive(blobScope(repository, digest), signal, () => touchLink(context, repository, digest));
 }
 
 /** Takes the blob from this repository; others keep it, and the bytes stay until they are collected. */

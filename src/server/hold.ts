@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { nodeFileSystem } from "../content/file-system.js";
 import { livenessOf, ownIdentity } from "../content/process-identity.js";
 import { LadingError } from "../errors.js";
 import type { WireHandler } from "../oci/wire.js";
@@ -40,7 +41,10 @@ export async function holdFolder(directory: string, { url }: { readonly url: str
     const holder = await holderOf(directory);
     if (holder !== null) throw heldBy(holder, directory);
     const text = `${JSON.stringify({ ...own, url, instanceId })}\n`;
-    await writeWhole(holdPath(directory), new TextEncoder().encode(text), { temporary, durable: false });
+    await writeWhole(nodeFileSystem, holdPath(directory), new TextEncoder().encode(text), {
+      temporary,
+      durable: false,
+    });
   });
   let released: Promise<void> | null = null;
   const release = (): Promise<void> =>

@@ -3,53 +3,38 @@ import { type Digest, digestAlgorithm, digestHex, digestOf, isDigest } from "../
 import { children, type Manifest } from "../oci/manifest.js";
 import { isForeignLayerType } from "../oci/media-types.js";
 import type { WireRequest, WireResponse } from "../oci/wire.js";
-import { isLinked } from "./blobs.js";
 import { enterRepository, leaveWhenEmpty } from "./catalog.js";
 import type { Context, Exchange } from "./context.js";
 import { Fault } from "./fault.js";
+import { touchLink } from "./links.js";
 import { receiveManifest } from "./manifest-body.js";
+import { type ManifestRecord, readManifestRecord, touchManifest, writeManifestRecord } from "./manifest-record.js";
 import { addReferrer, removeReferrer } from "./referrers.js";
 import { reply } from "./reply.js";
 import type { Route } from "./route.js";
-import { encodeRecord, folders, readRecord, type Storage } from "./storage/storage.js";
-import { moveTag, readTag, removeTagsOf } from "./tags.js";
+import { folders, type Storage } from "./storage/storage.js";
+import { moveTag, readTag, removeTag, removeTagsOf } from "./tags.js";
 
 type ManifestRoute = Extract<Route, { endpoint: "manifest" }>;
-
-/** What is known of a manifest of a repository without reading it. */
-interface ManifestRecord {
-  readonly mediaType: string;
-  /** Bytes. */
-  readonly size: number;
-  /** RFC 3339. */
-  readonly pushed: string;
-  readonly subject: Digest | null;
-  readonly artifactType: string | null;
-  /** What it points at, its subject left out. */
-  readonly references: readonly Digest[];
-}
-
-async function readManifestRecord(
-  storage: Storage,
-  repository: string,
-  digest: Digest,
-): Promise<ManifestRecord | null> {
-  return await readRecord<ManifestRecord>(storage, folders.manifests(repository, digest), digestHex(digest));
-}
 
 function manifestUnknown(): Fault {
   return new Fault(404, "MANIFEST_UNKNOWN", "the repository has no such manifest");
 }
 
-/** The manifest that a tag or digest names in a repository, or null. */
-async function resolve(
-  storage: Storage,
-  repository: string,
-  reference: string,
-): Promise<{ readonly digest: Digest; readonly mediaType: string; readonly size: number } | null> {
-  if (!isDigest(reference)) return await readTag(storage, repository, reference);
-  const record = await readManifestRecord(storage, repository, reference);
-  return record === null ? null : { digest: reference, mediaType: record.mediaType, size: record.size };
+interface Resolved {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly size: number;
+  readonly condemned: boolean;
+}
+
+/** The manifest that a tag or digest names in a repository; null also where its bytes are gone, so that it can be pushed again. */
+async function resolve(storage: Storage, repository: string, reference: string): Promise<Resolved | null> {
+  const [digest, record] = isDigest(reference)
+    ? [reference, await readManifestRecord(storage, repository, reference)]
+    : await readTag(storage, repository, reference).then((tag) => [tag?.digest, tag] as const);
+  if (!digest || record === null || (await storage.blobSize(digest)) !== record.size) return null;
+  return { digest, mediaType: record.mediaType, size: record.size, condemned: "condemned" in record };
 }
 
 /**
@@ -59,10 +44,13 @@ async function resolve(
 export async function getManifest(
   { repository, reference, method }: ManifestRoute,
   { request }: Exchange,
-  { storage }: Context,
+  context: Context,
 ): Promise<WireResponse> {
+  const { storage } = context;
   const found = await resolve(storage, repository, reference);
   if (found === null) throw manifestUnknown();
+  // whoever asks whether it is there may leave it out of a push
+  if (method === "HEAD" && found.condemned) await revive(repository, found.digest, request, context);
   const { digest, mediaType, size } = found;
   const etag = `"${digest}"`;
   const headers = { "docker-content-digest": digest, etag };
@@ -72,6 +60,13 @@ export async function getManifest(
   const bytes: Uint8Array[] = [];
   for await (const chunk of storage.blobBytes(digest, 0, size - 1)) bytes.push(chunk);
   return reply(200, content, Buffer.concat(bytes));
+}
+
+/** @throws Fault where it has been removed meanwhile */
+async function revive(repository: string, digest: Digest, { signal }: WireRequest, context: Context): Promise<void> {
+  await context.storage.open({ write: true, signal });
+  const live = await context.storage.exclusive(repository, signal, () => touchManifest(context, repository, digest));
+  if (!live) throw manifestUnknown();
 }
 
 /** Tags that the manifest gets: the one of the path, or those of the `tag` parameters. @throws Fault */
@@ -85,13 +80,14 @@ function wantedTags({ reference, query }: ManifestRoute, most: number): readonly
   return tags;
 }
 
-/** @throws Fault where the content that the manifest names has not been pushed to this repository */
-async function checkReferences(repository: string, manifest: Manifest, context: Context): Promise<void> {
-  const { storage } = context;
-  if (context.sparse) return;
-  const here = async (digest: Digest): Promise<boolean> =>
-    (await isLinked(storage, repository, digest)) ||
-    (manifest.kind === "index" && (await readManifestRecord(storage, repository, digest)) !== null);
+/**
+ * Has what the manifest names stay, whatever is collected meanwhile.
+ * @throws Fault where some of it has not been pushed to this repository
+ */
+async function touchReferences(repository: string, manifest: Manifest, context: Context): Promise<void> {
+  const touch = async (digest: Digest): Promise<boolean> =>
+    (await touchLink(context, repository, digest)) !== null ||
+    (manifest.kind === "index" && (await touchManifest(context, repository, digest)));
   const wanted = new Set<Digest>();
   for (const child of children(manifest)) {
     // its bytes are elsewhere on purpose
@@ -99,7 +95,7 @@ async function checkReferences(repository: string, manifest: Manifest, context: 
     wanted.add(child.digest);
   }
   for (const digest of wanted) {
-    if (await here(digest)) continue;
+    if ((await touch(digest)) || context.sparse) continue;
     throw new Fault(400, "MANIFEST_BLOB_UNKNOWN", "the manifest names content that the repository does not have", {
       detail: { digest },
     });
@@ -146,10 +142,10 @@ export async function putManifest(
   const descriptor = { mediaType, digest, size: bytes.length };
   await storage.exclusive(repository, request.signal, async () => {
     for (const tag of tags) await checkPreconditions(request, repository, tag, storage);
-    await checkReferences(repository, manifest, context);
+    await touchReferences(repository, manifest, context);
     const known = await readManifestRecord(storage, repository, digest);
     await storage.addBlob(digest, bytes);
-    if (known?.mediaType !== mediaType) {
+    if (known?.mediaType !== mediaType || known.condemned !== undefined) {
       const record: ManifestRecord = {
         mediaType,
         size: bytes.length,
@@ -158,7 +154,9 @@ export async function putManifest(
         artifactType: manifest.artifactType,
         references: [...new Set(children(manifest).map((child) => child.digest))],
       };
-      await storage.put(folders.manifests(repository, digest), digestHex(digest), encodeRecord(record));
+      await writeManifestRecord(storage, repository, digest, record);
+      // a collection that did not know the record yet may have taken the bytes before it was written
+      if ((await storage.reviveBlob(digest)) === null) await storage.addBlob(digest, bytes);
     }
     if (subject !== null) await addReferrer(storage, repository, subject.digest, descriptor, manifest);
     await enterRepository(storage, repository, now());
@@ -179,19 +177,29 @@ export async function putManifest(
 export async function deleteManifest(
   { repository, reference }: ManifestRoute,
   { request }: Exchange,
-  { storage }: Context,
+  { storage, now }: Context,
 ): Promise<WireResponse> {
   await storage.exclusive(repository, request.signal, async () => {
     if (!isDigest(reference)) {
-      if (await storage.delete(folders.tags(repository), reference)) return;
+      if (await removeTag(storage, repository, reference, now())) return;
       throw manifestUnknown();
     }
     const record = await readManifestRecord(storage, repository, reference);
     if (record === null) throw manifestUnknown();
     await removeTagsOf(storage, repository, reference);
-    if (record.subject !== null) await removeReferrer(storage, repository, record.subject, reference);
-    await storage.delete(folders.manifests(repository, reference), digestHex(reference));
-    await leaveWhenEmpty(storage, repository);
+    await removeManifest(storage, repository, reference, record);
   });
   return reply(202);
+}
+
+/** Removes a manifest that has no tags any more. Alone in the scope of the repository. */
+export async function removeManifest(
+  storage: Storage,
+  repository: string,
+  digest: Digest,
+  record: ManifestRecord,
+): Promise<void> {
+  if (record.subject !== null) await removeReferrer(storage, repository, record.subject, digest);
+  await storage.delete(folders.manifests(repository, digest), digestHex(digest));
+  await leaveWhenEmpty(storage, repository);
 }

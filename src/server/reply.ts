@@ -44,19 +44,14 @@ export function replyFault(fault: Fault, head: boolean): WireResponse {
   return replyJson(fault.status, { errors: [entry] }, { headers: fault.headers, head });
 }
 
-/**
- * What went wrong in the registry itself. The text is fixed: it never shows paths or other inner matters.
- * It is no JSON, since none of the specification's codes means this.
- */
+/** What went wrong in the registry itself. The texts are fixed: they never show paths or other inner matters. */
 export function replyFailure(error: unknown, head: boolean): WireResponse {
   const known = isLadingError(error) ? error : ioError(error, "serving a request");
-  const [status, text] =
+  const [status, entry] =
     known.code === "no-space"
-      ? [507, "no space left in the registry's storage\n"]
+      ? [507, { code: "DENIED", message: "the registry's disk is full", detail: { limit: "disk" } }]
       : known.code === "closed"
-        ? [503, "the registry is closing\n"]
-        : [500, "the registry failed to answer; its log says why\n"];
-  const bytes = new TextEncoder().encode(text);
-  const headers = { "content-type": "text/plain; charset=utf-8", "content-length": String(bytes.length) };
-  return head ? reply(status, headers) : reply(status, headers, bytes);
+        ? [503, { code: "UNAVAILABLE", message: "the registry is closing", detail: null }]
+        : [500, { code: "UNKNOWN", message: "the registry failed to answer; its log says why", detail: null }];
+  return replyJson(status, { errors: [entry] }, { head });
 }

@@ -3,6 +3,7 @@ import type { WireResponse } from "../oci/wire.js";
 import { isKnownRepository } from "./catalog.js";
 import type { Context, Exchange } from "./context.js";
 import { Fault } from "./fault.js";
+import { noteUntagged } from "./manifest-record.js";
 import { linkToNext, parsePage } from "./paging.js";
 import { replyJson } from "./reply.js";
 import type { Route } from "./route.js";
@@ -35,9 +36,18 @@ export async function moveTag(
   const before = await readTag(storage, repository, tag);
   if (before?.digest === target.digest && before.mediaType === target.mediaType) return;
   const { digest, mediaType, size } = target;
+  if (before !== null && before.digest !== digest) await noteUntagged(storage, repository, before.digest, now);
   const generation = (before?.generation ?? 0) + 1;
   const record: TagRecord = { digest, mediaType, size, updated: new Date(now).toISOString(), generation };
   await storage.put(folders.tags(repository), tag, encodeRecord(record));
+}
+
+/** Removes a tag alone. False where there is none. */
+export async function removeTag(storage: Storage, repository: string, tag: string, now: number): Promise<boolean> {
+  const before = await readTag(storage, repository, tag);
+  if (before === null) return false;
+  await noteUntagged(storage, repository, before.digest, now);
+  return await storage.delete(folders.tags(repository), tag);
 }
 
 /** Removes every tag of a manifest. */

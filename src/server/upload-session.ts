@@ -21,21 +21,23 @@ interface Writer {
 export class UploadSession {
   readonly repository: string;
   readonly id: string;
-  /** Whom the session belongs to. */
-  readonly subject: string | null;
   readonly #upload: Upload;
   #hash: RunningHash | null;
   #writer: Writer | null = null;
   /** The offset that the client was last told: it may go on from there even where more has arrived. */
   #acknowledged: number;
 
-  constructor(repository: string, id: string, subject: string | null, upload: Upload, algorithm: DigestAlgorithm) {
+  constructor(repository: string, id: string, upload: Upload, algorithm: DigestAlgorithm) {
     this.repository = repository;
     this.id = id;
-    this.subject = subject;
     this.#upload = upload;
     this.#acknowledged = upload.size;
     this.#hash = upload.size === 0 ? { algorithm, hasher: createHasher(algorithm), position: 0 } : null;
+  }
+
+  /** Whom the session belongs to. */
+  get subject(): string | null {
+    return this.#upload.subject;
   }
 
   /** Bytes received. */

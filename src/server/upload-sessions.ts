@@ -23,8 +23,8 @@ export class UploadSessions {
     subject: string | null,
     algorithm: DigestAlgorithm,
   ): Promise<UploadSession> {
-    const upload = await this.#storage.createUpload(repository, id);
-    const session = new UploadSession(repository, id, subject, upload, algorithm);
+    const upload = await this.#storage.createUpload(repository, id, subject);
+    const session = new UploadSession(repository, id, upload, algorithm);
     this.#sessions.set(id, session);
     return session;
   }
@@ -32,7 +32,7 @@ export class UploadSessions {
   /** The session, found by its repository and owner as well as its id (CVE-2026-32589). @throws Fault */
   async find(repository: string, id: string, subject: string | null): Promise<UploadSession> {
     const known = this.#sessions.get(id);
-    const session = known ?? (await this.#reopen(repository, id, subject));
+    const session = known ?? (await this.#reopen(repository, id));
     const expired = session !== null && session.touched < this.#now() - this.#idle;
     if (expired) this.#sessions.delete(id);
     if (session === null || expired || session.repository !== repository || session.subject !== subject) {
@@ -41,11 +41,11 @@ export class UploadSessions {
     return session;
   }
 
-  async #reopen(repository: string, id: string, subject: string | null): Promise<UploadSession | null> {
+  async #reopen(repository: string, id: string): Promise<UploadSession | null> {
     const upload = await this.#storage.openUpload(repository, id);
     if (upload === null) return null;
     // another request may have been faster
-    const session = this.#sessions.get(id) ?? new UploadSession(repository, id, subject, upload, "sha256");
+    const session = this.#sessions.get(id) ?? new UploadSession(repository, id, upload, "sha256");
     this.#sessions.set(id, session);
     return session;
   }

@@ -2,12 +2,12 @@ import { randomUUID } from "node:crypto";
 import { isRepositoryPath } from "../image/reference.js";
 import { type Digest, type DigestAlgorithm, digestAlgorithm, digestOf, isDigest } from "../oci/digest.js";
 import type { WireRequest, WireResponse } from "../oci/wire.js";
-import { isLinked, linkBlob } from "./blobs.js";
 import { bodyOf, type Context, type Exchange } from "./context.js";
 import { Fault } from "./fault.js";
+import { linkBlob, readLink } from "./links.js";
 import { reply } from "./reply.js";
 import type { Route } from "./route.js";
-import { blobScope, folders } from "./storage/storage.js";
+import { folders } from "./storage/storage.js";
 import type { UploadSession } from "./upload-session.js";
 
 type StartRoute = Extract<Route, { endpoint: "uploads" | "tags" }>;
@@ -84,11 +84,11 @@ async function mounted(
   request: WireRequest,
   context: Context,
 ): Promise<boolean> {
-  const { storage, authorize, now } = context;
+  const { storage, authorize } = context;
   const size = await storage.blobSize(digest);
   if (size === null) return false;
   const readable = async (candidate: string): Promise<boolean> =>
-    (await isLinked(storage, candidate, digest)) &&
+    (await readLink(storage, candidate, digest)) !== null &&
     (await authorize({ action: "pull", repository: candidate, headers: request.headers })).allowed;
   const find = async (): Promise<boolean> => {
     if (from !== null) return isRepositoryPath(from) && (await readable(from));
@@ -99,10 +99,8 @@ async function mounted(
     return false;
   };
   if (!(await find())) return false;
-  await storage.exclusive(blobScope(repository, digest), request.signal, () =>
-    linkBlob(storage, repository, digest, size, now()),
-  );
-  return true;
+  const blob = { repository, digest, size, signal: request.signal };
+  return await linkBlob(context, blob, async () => (await storage.reviveBlob(digest)) !== null);
 }
 
 /** The bytes are all there: checks them and makes them a blob of the repository. */
@@ -112,7 +110,7 @@ async function finish(
   request: WireRequest,
   context: Context,
 ): Promise<WireResponse> {
-  const { storage, sessions, now } = context;
+  const { sessions } = context;
   const { size, repository } = session;
   if ((await session.digest(digestAlgorithm(digest))) !== digest) {
     sessions.forget(session);
@@ -120,11 +118,15 @@ async function finish(
     throw new Fault(400, "DIGEST_INVALID", "the uploaded bytes do not have the digest given");
   }
   await session.sync();
-  await storage.exclusive(blobScope(repository, digest), request.signal, async () => {
-    await session.commit(digest);
-    await linkBlob(storage, repository, digest, size, now());
-  });
-  sessions.forget(session);
+  try {
+    await linkBlob(context, { repository, digest, size, signal: request.signal }, async () => {
+      await session.commit(digest);
+      return true;
+    });
+  } finally {
+    // where that failed, what is left of it is found in the storage
+    sessions.forget(session);
+  }
   return created(repository, digest, context);
 }
 

@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
 import type { Stats } from "node:fs";
-import { chmod, lstat, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { cloneFile } from "../../content/clone-file.js";
 import { openRegular } from "../../content/durable-file.js";
-import { nodeFileSystem } from "../../content/file-system.js";
+import type { FileSystem } from "../../content/file-system.js";
 import { isSealed } from "../../content/sealed-file.js";
 import { ensureDirectory, isErrno, syncDirectory } from "./durable.js";
 
 export interface AdoptOptions {
+  readonly fs: FileSystem;
   /** Bytes that the file must have. */
   readonly size: number;
   /** The folder for the temporary name. */
@@ -22,9 +22,9 @@ export interface AdoptOptions {
  * many links, no right to.
  */
 export async function adoptFile(path: string, target: string, options: AdoptOptions): Promise<boolean> {
-  const { size, temporary, durable } = options;
+  const { fs, size, temporary, durable } = options;
   // a symbolic link among others, or a file that we may not even read
-  const opened = await openRegular(nodeFileSystem, path).catch(() => null);
+  const opened = await openRegular(fs, path).catch(() => null);
   if (opened === null) return false;
   const { handle, stat } = opened;
   const draft = join(temporary, randomUUID());
@@ -35,20 +35,20 @@ export async function adoptFile(path: string, target: string, options: AdoptOpti
     await handle.utimes(now, now);
     // the other store may have promised less than we do
     if (durable) await handle.sync();
-    await ensureDirectory(dirname(target), durable);
-    const cloned = await cloneFile(nodeFileSystem, path, draft, { hardLink: true });
+    await ensureDirectory(fs, dirname(target), durable);
+    const cloned = await cloneFile(fs, path, draft, { hardLink: true });
     if (cloned === null) return false;
-    if (cloned === "reflink") await seal(draft, durable);
-    if (!isTheSame(await lstat(draft), stat, cloned)) return false;
-    await rename(draft, target);
-    if (durable) await syncDirectory(dirname(target));
+    if (cloned === "reflink") await seal(fs, draft, durable);
+    if (!isTheSame(await fs.lstat(draft), stat, cloned)) return false;
+    await fs.rename(draft, target);
+    if (durable) await syncDirectory(fs, dirname(target));
     return true;
   } catch (error) {
     if (isErrno(error, "ENOENT", "EPERM", "EACCES", "EROFS")) return false;
     throw error;
   } finally {
     await handle.close();
-    await rm(draft, { force: true }).catch(() => undefined);
+    await fs.rm(draft, { force: true }).catch(() => undefined);
   }
 }
 
@@ -58,10 +58,10 @@ function isTheSame(draft: Stats, opened: Stats, cloned: "reflink" | "hard-link")
   return cloned === "reflink" || (draft.ino === opened.ino && draft.dev === opened.dev);
 }
 
-async function seal(path: string, durable: boolean): Promise<void> {
-  await chmod(path, 0o444);
+async function seal(fs: FileSystem, path: string, durable: boolean): Promise<void> {
+  await fs.chmod(path, 0o444);
   if (!durable) return;
-  const handle = await open(path, "r");
+  const handle = await fs.open(path, "r");
   try {
     await handle.sync();
   } finally {

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type { FileSystem } from "../../content/file-system.js";
 
 /** Makes the names in a folder durable: without it a power cut can undo a rename. */
-export async function syncDirectory(directory: string): Promise<void> {
+export async function syncDirectory(fs: FileSystem, directory: string): Promise<void> {
   // Windows has no such call, and keeps its names in a journal
   if (process.platform === "win32") return;
-  const handle = await open(directory, "r");
+  const handle = await fs.open(directory, "r");
   try {
     await handle.sync();
   } finally {
@@ -15,10 +15,10 @@ export async function syncDirectory(directory: string): Promise<void> {
 }
 
 /** Makes a folder and those above it, and their names durable. */
-export async function ensureDirectory(directory: string, durable: boolean): Promise<void> {
-  const first = await mkdir(directory, { recursive: true });
+export async function ensureDirectory(fs: FileSystem, directory: string, durable: boolean): Promise<void> {
+  const first = await fs.mkdir(directory, { recursive: true });
   if (first === undefined || !durable) return;
-  for (let made = directory; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
+  for (let made = directory; made.length >= first.length; made = dirname(made)) await syncDirectory(fs, dirname(made));
 }
 
 /**
@@ -27,27 +27,28 @@ export async function ensureDirectory(directory: string, durable: boolean): Prom
  * @param temporary The folder for the temporary file.
  */
 export async function writeWhole(
+  fs: FileSystem,
   path: string,
   bytes: Uint8Array,
   { temporary, durable, mode }: { readonly temporary: string; readonly durable: boolean; readonly mode?: number },
 ): Promise<void> {
   const directory = dirname(path);
-  await ensureDirectory(directory, durable);
+  await ensureDirectory(fs, directory, durable);
   const draft = join(temporary, randomUUID());
   try {
-    const handle = await open(draft, "wx", mode ?? 0o644);
+    const handle = await fs.open(draft, "wx", mode ?? 0o644);
     try {
       await handle.writeFile(bytes);
       if (durable) await handle.sync();
     } finally {
       await handle.close();
     }
-    await rename(draft, path);
+    await fs.rename(draft, path);
   } catch (error) {
-    await rm(draft, { force: true }).catch(() => undefined);
+    await fs.rm(draft, { force: true }).catch(() => undefined);
     throw error;
   }
-  if (durable) await syncDirectory(directory);
+  if (durable) await syncDirectory(fs, directory);
 }
 
 export function isErrno(error: unknown, ...codes: readonly string[]): boolean {

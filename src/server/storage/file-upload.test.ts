@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { nodeFileSystem } from "../../content/file-system.js";
 import { FileUpload } from "./file-upload.js";
 
 let directory: string;
@@ -15,7 +16,8 @@ afterEach(async () => {
 
 async function make(): Promise<FileUpload> {
   await writeFile(join(directory, "data"), "");
-  return new FileUpload(directory, { size: 0, touched: 0, durable: false, blobPath: () => join(directory, "blob") });
+  const place = async () => true;
+  return new FileUpload(directory, { fs: nodeFileSystem, size: 0, touched: 0, subject: null, durable: false, place });
 }
 
 describe("an upload in a file", () => {

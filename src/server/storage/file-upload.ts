@@ -1,7 +1,7 @@
-import { chmod, type FileHandle, open, rename, rm, rmdir, stat, truncate, utimes } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import type { FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import type { FileSystem } from "../../content/file-system.js";
 import type { Digest } from "../../oci/digest.js";
-import { ensureDirectory, isErrno, syncDirectory } from "./durable.js";
 import { readFileRange } from "./read-file.js";
 import type { Upload } from "./storage.js";
 
@@ -13,26 +13,33 @@ const largeChunk = 256 * 1024;
 const syncEvery = 64 * 1024 * 1024;
 
 export interface FileUploadState {
+  readonly fs: FileSystem;
   readonly size: number;
   readonly touched: number;
-  readonly blobPath: (digest: Digest) => string;
+  readonly subject: string | null;
   readonly durable: boolean;
+  /** Makes the file a blob, and says false where it is one already. */
+  readonly place: (digest: Digest, size: number, path: string) => Promise<boolean>;
 }
 
 /** An upload as a file of its own. The file is the truth: what a killed process had written counts. */
 export class FileUpload implements Upload {
   readonly #directory: string;
-  readonly #blobPath: (digest: Digest) => string;
+  readonly #fs: FileSystem;
+  readonly #place: FileUploadState["place"];
   readonly #durable: boolean;
+  readonly subject: string | null;
   #size: number;
   #touched: number;
 
-  constructor(directory: string, { size, touched, blobPath, durable }: FileUploadState) {
+  constructor(directory: string, { fs, size, touched, subject, durable, place }: FileUploadState) {
     this.#directory = directory;
+    this.#fs = fs;
     this.#size = size;
     this.#touched = touched;
-    this.#blobPath = blobPath;
+    this.subject = subject;
     this.#durable = durable;
+    this.#place = place;
   }
 
   get size(): number {
@@ -48,7 +55,7 @@ export class FileUpload implements Upload {
   }
 
   async append(source: AsyncIterable<Uint8Array>): Promise<void> {
-    const writer = new BatchWriter(this.#data, this.#size, this.#durable, (written) => {
+    const writer = new BatchWriter(this.#fs, this.#data, this.#size, this.#durable, (written) => {
       this.#size += written;
       this.#touched = Date.now();
     });
@@ -65,16 +72,16 @@ export class FileUpload implements Upload {
   }
 
   async truncate(size: number): Promise<void> {
-    await truncate(this.#data, size);
+    await this.#fs.truncate(this.#data, size);
     this.#size = size;
   }
 
   read(): AsyncIterable<Uint8Array> {
-    return readFileRange(this.#data, 0, this.#size - 1);
+    return readFileRange(this.#fs, this.#data, 0, this.#size - 1);
   }
 
   async sync(): Promise<void> {
-    const handle = await open(this.#data, "r+");
+    const handle = await this.#fs.open(this.#data, "r+");
     try {
       // a failed write can leave bytes beyond those that count
       if ((await handle.stat()).size !== this.#size) await handle.truncate(this.#size);
@@ -85,28 +92,19 @@ export class FileUpload implements Upload {
   }
 
   async commit(digest: Digest): Promise<void> {
-    const path = this.#blobPath(digest);
-    if ((await sizeOf(path)) === this.#size) {
-      const now = new Date();
-      await utimes(path, now, now).catch(() => undefined);
-    } else {
-      await ensureDirectory(dirname(path), this.#durable);
-      await rename(this.#data, path);
-      // a blob never changes again; where the file system has no modes, nothing is lost
-      if (process.platform !== "win32") await chmod(path, 0o444).catch(() => undefined);
-      if (this.#durable) await syncDirectory(dirname(path));
-    }
+    await this.#place(digest, this.#size, this.#data);
     // the blob is in place: what is left of the session may wait for a sweep
-    await rmdir(this.#directory).catch(() => this.remove().catch(() => undefined));
+    await this.#fs.rmdir(this.#directory).catch(() => this.remove().catch(() => undefined));
   }
 
   async remove(): Promise<void> {
-    await rm(this.#directory, { recursive: true, force: true });
+    await this.#fs.rm(this.#directory, { recursive: true, force: true });
   }
 }
 
 /** Writes chunks one after the other at a growing position; the next ones are gathered meanwhile. */
 class BatchWriter {
+  readonly #fs: FileSystem;
   readonly #path: string;
   readonly #durable: boolean;
   readonly #onWritten: (bytes: number) => void;
@@ -119,7 +117,8 @@ class BatchWriter {
   #syncError: unknown = null;
   #unsynced = 0;
 
-  constructor(path: string, position: number, durable: boolean, onWritten: (bytes: number) => void) {
+  constructor(fs: FileSystem, path: string, position: number, durable: boolean, onWritten: (bytes: number) => void) {
+    this.#fs = fs;
     this.#path = path;
     this.#position = position;
     this.#durable = durable;
@@ -171,7 +170,7 @@ class BatchWriter {
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
-    this.#handle ??= await open(this.#path, "r+");
+    this.#handle ??= await this.#fs.open(this.#path, "r+");
     for (let at = 0; at < bytes.length; ) {
       const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at, this.#position);
       at += bytesWritten;
@@ -193,14 +192,5 @@ class BatchWriter {
       .then(() => {
         this.#syncing = null;
       });
-  }
-}
-
-async function sizeOf(path: string): Promise<number | null> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if (isErrno(error, "ENOENT")) return null;
-    throw error;
   }
 }

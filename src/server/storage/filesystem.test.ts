@@ -34,14 +34,14 @@ describe("a registry's folder", () => {
     await storage.open({ write: true });
     expect(JSON.parse(await readFile(join(root, "lading-registry.json"), "utf8"))).toEqual({
       layout: "lading-registry",
-      version: 1,
+      version: 2,
     });
     expect((await readdir(root)).sort()).toEqual(["lading-registry.json", "tmp"]);
   });
 
   it.each([
     ["of somebody else", "thesis.txt", "mine"],
-    ["of a later version", "lading-registry.json", '{"version":2}'],
+    ["of a later version", "lading-registry.json", '{"version":3}'],
     ["that is damaged", "lading-registry.json", '{"ver'],
   ])("%s is left alone", async (_, name, text) => {
     await mkdir(root, { recursive: true });
@@ -61,7 +61,7 @@ describe("a registry's folder", () => {
         await rm(path);
         await writeFile(path, "cont");
       }
-      const upload = await storage.createUpload("a/b", id);
+      const upload = await storage.createUpload("a/b", id, null);
       await upload.append(bytes("content"));
       await upload.sync();
       expect(await storage.blobSize(digest)).toBe(damage ? 4 : null);
@@ -84,7 +84,7 @@ describe("a registry's folder", () => {
     expect((await stat(path)).mtime.getFullYear()).toBeGreaterThan(2001);
     const { ino } = await stat(path);
     await utimes(path, old, old);
-    const upload = await storage.createUpload("a", id);
+    const upload = await storage.createUpload("a", id, null);
     await upload.append(bytes("content"));
     await upload.commit(digest);
     expect([(await stat(path)).ino, (await stat(path)).mtime.getFullYear() > 2001]).toEqual([ino, true]);
@@ -92,7 +92,7 @@ describe("a registry's folder", () => {
 
   it("finds an upload again after a restart, with all that was written", async () => {
     await storage.open({ write: true });
-    await (await storage.createUpload("a", id)).append(bytes("first "));
+    await (await storage.createUpload("a", id, null)).append(bytes("first "));
     const later = new FilesystemStorage(root, { durable: true });
     const upload = await later.openUpload("a", id);
     expect(upload?.size).toBe(6);
@@ -106,7 +106,7 @@ describe("a registry's folder", () => {
     await storage.open({ write: true });
     const old = new Date(Date.now() - 60_000);
     for (const repository of ["a", "a/b", "a/b/c"]) {
-      const upload = await storage.createUpload(repository, id);
+      const upload = await storage.createUpload(repository, id, null);
       await upload.append(bytes("x"));
       if (repository !== "a/b") await utimes(join(root, "repos", repository, "_uploads", id, "data"), old, old);
     }

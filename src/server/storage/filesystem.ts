@@ -1,57 +1,50 @@
-import { mkdir, open, readdir, readFile, rm, stat, unlink, utimes } from "node:fs/promises";
 import { join } from "node:path";
+import { type FileSystem, ifThere, nodeFileSystem } from "../../content/file-system.js";
 import { livenessOf, ownIdentity } from "../../content/process-identity.js";
-import { abortError, LadingError, throwIfAborted } from "../../errors.js";
-import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.js";
+import { abortError, throwIfAborted } from "../../errors.js";
 import { KeyedMutex } from "../mutex.js";
-import { adoptFile } from "./adopt-file.js";
-import { ensureDirectory, isErrno, syncDirectory, writeWhole } from "./durable.js";
+import { BlobFiles } from "./blob-files.js";
+import { ensureDirectory } from "./durable.js";
 import { FileUpload } from "./file-upload.js";
 import { FolderLock } from "./folder-lock.js";
 import { readHold } from "./hold-record.js";
-import { readFileRange } from "./read-file.js";
-import { decodeName, encodeName } from "./record-name.js";
-import type { Storage, Upload } from "./storage.js";
-
-/** Says what a folder is, and in which layout, so that a later one can migrate it. */
-const versionFile = "lading-registry.json";
-const layoutVersion = 1;
-/** What lies in a folder of ours. Anything else in a folder without a version file is somebody else's. */
-const ours = /^(?:blobs|repos|meta|tmp|held\.json|lading-registry\.json|write\.lock.*|lost\+found|\..*)$/;
+import { checkLayout, makeLayout } from "./layout-version.js";
+import { RecordFiles } from "./record-files.js";
+import type { Storage, SweepReport, Upload } from "./storage.js";
 
 export interface FilesystemOptions {
   /** Whether writes are fsynced. */
   readonly durable: boolean;
+  /** @default the one of Node */
+  readonly fs?: FileSystem | undefined;
   readonly onWaiting?: ((holder: { readonly pid: number | null }) => void) | undefined;
-}
-
-async function orNull<T>(task: Promise<T>): Promise<T | null> {
-  try {
-    return await task;
-  } catch (error) {
-    if (isErrno(error, "ENOENT", "ENOTDIR")) return null;
-    throw error;
-  }
 }
 
 /** A folder, which processes may share. Readers take no lock: whatever they can see is whole. */
 export class FilesystemStorage implements Storage {
   readonly #root: string;
-  readonly #options: FilesystemOptions;
+  readonly #fs: FileSystem;
+  readonly #durable: boolean;
+  readonly #records: RecordFiles;
+  readonly #blobs: BlobFiles;
   readonly #lock: FolderLock;
   readonly #mutex = new KeyedMutex();
   #readable: Promise<void> | null = null;
   #writable: Promise<void> | null = null;
 
-  constructor(root: string, options: FilesystemOptions) {
+  constructor(root: string, { durable, fs = nodeFileSystem, onWaiting }: FilesystemOptions) {
     this.#root = root;
-    this.#options = options;
-    this.#lock = new FolderLock(root, options);
+    this.#fs = fs;
+    this.#durable = durable;
+    const files = { fs, durable, temporary: this.#temporary };
+    this.#records = new RecordFiles(root, files);
+    this.#blobs = new BlobFiles(root, this.#records, files);
+    this.#lock = new FolderLock(root, { fs, onWaiting });
   }
 
   async open({ write, signal }: { readonly write: boolean; readonly signal?: AbortSignal | null | undefined }) {
     // what failed once may succeed later: only success is remembered
-    this.#readable ??= this.#checkLayout().catch((error) => {
+    this.#readable ??= checkLayout(this.#fs, this.#root).catch((error) => {
       this.#readable = null;
       throw error;
     });
@@ -65,35 +58,10 @@ export class FilesystemStorage implements Storage {
     await waitFor(this.#writable, signal, () => true);
   }
 
-  async #checkLayout(): Promise<void> {
-    const bytes = await orNull(readFile(join(this.#root, versionFile), "utf8"));
-    if (bytes === null) {
-      const foreign = ((await orNull(readdir(this.#root))) ?? []).find((name) => !ours.test(name));
-      if (foreign === undefined) return;
-      throw new LadingError("config-invalid", `${this.#root} is not a registry's folder: it holds ${foreign}`, {
-        hint: "name an empty folder, or one that does not exist yet",
-      });
-    }
-    let version: unknown;
-    try {
-      version = (JSON.parse(bytes) as { readonly version?: unknown }).version;
-    } catch (cause) {
-      throw new LadingError("config-invalid", `${join(this.#root, versionFile)} is damaged`, { cause });
-    }
-    if (version === layoutVersion) return;
-    throw new LadingError("config-invalid", `${this.#root} has the layout ${String(version)}, not ${layoutVersion}`, {
-      hint: "use the version of Lading that made it, or a newer one",
-    });
-  }
-
   async #makeLayout(): Promise<void> {
-    await ensureDirectory(this.#temporary, this.#options.durable);
-    await this.#lock.run(null, async () => {
-      const path = join(this.#root, versionFile);
-      if ((await orNull(stat(path))) !== null) return await this.#checkLayout();
-      const text = `${JSON.stringify({ layout: "lading-registry", version: layoutVersion })}\n`;
-      await this.#write(path, new TextEncoder().encode(text));
-    });
+    const files = { fs: this.#fs, durable: this.#durable, temporary: this.#temporary };
+    await ensureDirectory(this.#fs, this.#temporary, this.#durable);
+    await this.#lock.run(null, () => makeLayout(this.#root, this.#records, files));
   }
 
   async close(): Promise<void> {}
@@ -102,90 +70,61 @@ export class FilesystemStorage implements Storage {
     return join(this.#root, "tmp");
   }
 
-  async #write(path: string, bytes: Uint8Array, mode?: number): Promise<void> {
-    const { durable } = this.#options;
-    await writeWhole(path, bytes, { temporary: this.#temporary, durable, ...(mode === undefined ? {} : { mode }) });
-  }
+  readonly get: Storage["get"] = (...key) => this.#records.get(...key);
+  readonly read: Storage["read"] = (...key) => this.#records.read(...key);
+  readonly put: Storage["put"] = (...record) => this.#records.put(...record);
+  readonly putIfAbsent: Storage["putIfAbsent"] = (...record) => this.#records.putIfAbsent(...record);
+  readonly putIfMatch: Storage["putIfMatch"] = (...record) => this.#records.putIfMatch(...record);
+  readonly delete: Storage["delete"] = (...key) => this.#records.delete(...key);
+  readonly deleteIfMatch: Storage["deleteIfMatch"] = (...key) => this.#records.deleteIfMatch(...key);
+  readonly list: Storage["list"] = (...page) => this.#records.list(...page);
+  readonly folders: Storage["folders"] = (under) => this.#records.folders(under);
 
-  async get(folder: string, name: string): Promise<Uint8Array | null> {
-    return await orNull(readFile(join(this.#root, folder, encodeName(name))));
-  }
+  readonly blobSize: Storage["blobSize"] = (digest) => this.#blobs.blobSize(digest);
+  readonly blobBytes: Storage["blobBytes"] = (...range) => this.#blobs.blobBytes(...range);
+  readonly addBlob: Storage["addBlob"] = (...blob) => this.#blobs.addBlob(...blob);
+  readonly adoptBlob: Storage["adoptBlob"] = (...blob) => this.#blobs.adoptBlob(...blob);
+  readonly blobPath: Storage["blobPath"] = (digest) => this.#blobs.blobPath(digest);
+  readonly blobs: Storage["blobs"] = () => this.#blobs.blobs();
+  readonly condemnedBlobs: Storage["condemnedBlobs"] = () => this.#blobs.condemnedBlobs();
+  readonly reviveBlob: Storage["reviveBlob"] = (digest) => this.#blobs.reviveBlob(digest);
+  readonly condemnBlob: Storage["condemnBlob"] = (...blob) => this.#blobs.condemnBlob(...blob);
+  readonly removeBlob: Storage["removeBlob"] = (...blob) => this.#blobs.removeBlob(...blob);
+  readonly quarantineBlob: Storage["quarantineBlob"] = (digest) => this.#blobs.quarantineBlob(digest);
 
-  async put(folder: string, name: string, bytes: Uint8Array): Promise<void> {
-    await this.#write(join(this.#root, folder, encodeName(name)), bytes);
-  }
-
-  async delete(folder: string, name: string): Promise<boolean> {
-    const directory = join(this.#root, folder);
-    const removed = await orNull(unlink(join(directory, encodeName(name))).then(() => true));
-    if (removed === null) return false;
-    if (this.#options.durable) await syncDirectory(directory);
-    return true;
-  }
-
-  async list(folder: string, { after, limit }: { readonly after: string | null; readonly limit: number }) {
-    const files = (await orNull(readdir(join(this.#root, folder)))) ?? [];
-    const names = files.map(decodeName).filter((name) => name !== null && (after === null || name > after));
-    return (names as string[]).sort().slice(0, limit);
-  }
-
-  #blobPath(digest: Digest): string {
-    const hex = digestHex(digest);
-    return join(this.#root, "blobs", digestAlgorithm(digest), hex.slice(0, 2), hex);
-  }
-
-  async blobSize(digest: Digest): Promise<number | null> {
-    return (await orNull(stat(this.#blobPath(digest))))?.size ?? null;
-  }
-
-  blobBytes(digest: Digest, start: number, end: number): AsyncIterable<Uint8Array> {
-    return readFileRange(this.#blobPath(digest), start, end);
-  }
-
-  async addBlob(digest: Digest, bytes: Uint8Array): Promise<void> {
-    const path = this.#blobPath(digest);
-    if ((await this.blobSize(digest)) === bytes.length) return await touch(path);
-    await this.#write(path, bytes, 0o444);
-  }
-
-  async adoptBlob(digest: Digest, size: number, path: string): Promise<boolean> {
-    const target = this.#blobPath(digest);
-    if ((await this.blobSize(digest)) !== size) {
-      return await adoptFile(path, target, { size, temporary: this.#temporary, durable: this.#options.durable });
-    }
-    await touch(target);
-    return true;
-  }
-
-  async blobPath(digest: Digest): Promise<string | null> {
-    return (await this.blobSize(digest)) === null ? null : this.#blobPath(digest);
-  }
-
-  async createUpload(repository: string, id: string): Promise<Upload> {
+  async createUpload(repository: string, id: string, subject: string | null): Promise<Upload> {
     const directory = this.#uploadPath(repository, id);
-    await mkdir(directory, { recursive: true });
-    const handle = await open(join(directory, "data"), "wx");
-    await handle.close();
-    return this.#upload(directory, 0, Date.now());
+    await this.#fs.mkdir(directory, { recursive: true });
+    try {
+      // before the data, without which there is no upload: nobody finds it without its owner
+      if (subject !== null) await this.#fs.writeFile(join(directory, "subject"), subject, { flag: "wx" });
+      await (await this.#fs.open(join(directory, "data"), "wx")).close();
+    } catch (error) {
+      await this.#fs.rm(directory, { recursive: true, force: true }).catch(() => undefined);
+      throw error;
+    }
+    return this.#upload(directory, { size: 0, touched: Date.now(), subject });
   }
 
   async openUpload(repository: string, id: string): Promise<Upload | null> {
     const directory = this.#uploadPath(repository, id);
-    const found = await orNull(stat(join(directory, "data")));
-    return found === null ? null : this.#upload(directory, found.size, found.mtimeMs);
+    const found = await ifThere(this.#fs.stat(join(directory, "data")));
+    if (found === null) return null;
+    const subject = await ifThere(this.#fs.readFile(join(directory, "subject"), "utf8"));
+    return this.#upload(directory, { size: found.size, touched: found.mtimeMs, subject });
   }
 
   #uploadPath(repository: string, id: string): string {
     return join(this.#root, "repos", repository, "_uploads", id);
   }
 
-  #upload(directory: string, size: number, touched: number): Upload {
-    const blobPath = (digest: Digest): string => this.#blobPath(digest);
-    return new FileUpload(directory, { size, touched, blobPath, durable: this.#options.durable });
+  #upload(directory: string, state: { size: number; touched: number; subject: string | null }): Upload {
+    const place = this.#blobs.place.bind(this.#blobs);
+    return new FileUpload(directory, { ...state, fs: this.#fs, durable: this.#durable, place });
   }
 
   async countUploads(repository: string): Promise<number> {
-    return ((await orNull(readdir(join(this.#root, "repos", repository, "_uploads")))) ?? []).length;
+    return ((await ifThere(this.#fs.readdir(join(this.#root, "repos", repository, "_uploads")))) ?? []).length;
   }
 
   async exclusive<T>(scope: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T> {
@@ -200,21 +139,40 @@ export class FilesystemStorage implements Storage {
     return await waitFor(running, signal, () => !started);
   }
 
-  async sweep(before: number): Promise<void> {
-    for (const name of (await orNull(readdir(this.#temporary))) ?? [])
-      await removeOld(join(this.#temporary, name), before);
-    await this.#sweepUploads(join(this.#root, "repos"), before);
+  async sweep(before: number): Promise<SweepReport> {
+    for (const name of (await ifThere(this.#fs.readdir(this.#temporary))) ?? [])
+      await this.#removeOld(join(this.#temporary, name), before);
+    const report = { uploads: 0, bytes: 0 };
+    await this.#sweepUploads(join(this.#root, "repos"), before, report);
+    return report;
   }
 
   /** Repositories nest, and one without a manifest is in no catalog: so the folders are walked. */
-  async #sweepUploads(directory: string, before: number): Promise<void> {
-    for (const entry of (await orNull(readdir(directory, { withFileTypes: true }))) ?? []) {
+  async #sweepUploads(directory: string, before: number, report: { uploads: number; bytes: number }): Promise<void> {
+    for (const entry of (await ifThere(this.#fs.readdir(directory, { withFileTypes: true }))) ?? []) {
       if (!entry.isDirectory()) continue;
       const path = join(directory, entry.name);
-      if (!entry.name.startsWith("_")) await this.#sweepUploads(path, before);
+      if (!entry.name.startsWith("_")) await this.#sweepUploads(path, before, report);
       if (entry.name !== "_uploads") continue;
-      for (const id of (await orNull(readdir(path))) ?? []) await removeOld(join(path, id), before, "data");
+      for (const id of (await ifThere(this.#fs.readdir(path))) ?? []) {
+        const removed = await this.#removeOld(join(path, id), before, "data");
+        if (removed === null) continue;
+        report.uploads++;
+        report.bytes += removed;
+      }
     }
+  }
+
+  /**
+   * Removes a file or folder that nobody has touched since; `inner` is the file in it whose time counts.
+   * @returns the file's bytes, or null where nothing was removed
+   */
+  async #removeOld(path: string, before: number, inner = ""): Promise<number | null> {
+    const file = await ifThere(this.#fs.stat(join(path, inner)));
+    const found = file ?? (await ifThere(this.#fs.stat(path)));
+    if (found === null || found.mtimeMs >= before) return null;
+    await this.#fs.rm(path, { recursive: true, force: true });
+    return file?.size ?? 0;
   }
 
   async instanceId(): Promise<string | null> {
@@ -240,16 +198,4 @@ async function waitFor<T>(
     if (signal.aborted) leave();
     task.then(resolve, reject).finally(() => signal.removeEventListener("abort", leave));
   });
-}
-
-async function touch(path: string): Promise<void> {
-  const now = new Date();
-  // only collection asks for the time; a file of another user keeps its own
-  await utimes(path, now, now).catch(() => undefined);
-}
-
-/** Removes a file or folder that nobody has touched since; `inner` is the file in it whose time counts. */
-async function removeOld(path: string, before: number, inner = ""): Promise<void> {
-  const found = (await orNull(stat(join(path, inner)))) ?? (await orNull(stat(path)));
-  if (found !== null && found.mtimeMs < before) await rm(path, { recursive: true, force: true });
 }

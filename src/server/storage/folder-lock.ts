@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { link, open, readFile, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type FileSystem, nodeFileSystem } from "../../content/file-system.js";
 import { livenessOf, ownIdentity, type ProcessIdentity } from "../../content/process-identity.js";
 import { throwIfAborted } from "../../errors.js";
 import { isErrno } from "./durable.js";
@@ -11,6 +11,8 @@ interface LockRecord extends ProcessIdentity {
 }
 
 export interface FolderLockOptions {
+  /** @default the one of Node */
+  readonly fs?: FileSystem | undefined;
   /** Called once where the lock could not be had for a second. */
   readonly onWaiting?: ((holder: { readonly pid: number | null }) => void) | undefined;
 }
@@ -97,28 +99,33 @@ export class FolderLock {
   async #take(signal: AbortSignal | null | undefined): Promise<() => Promise<void>> {
     this.#own ??= ownIdentity();
     const own = await this.#own;
-    return await takeLockFile(this.#directory, "write.lock", own, signal, this.#options.onWaiting);
+    const { fs = nodeFileSystem, onWaiting } = this.#options;
+    return await takeLockFile({ fs, directory: this.#directory, own, signal, onWaiting }, "write.lock");
   }
 }
 
-async function takeLockFile(
-  directory: string,
-  name: string,
-  own: ProcessIdentity,
-  signal: AbortSignal | null | undefined,
-  onWaiting: FolderLockOptions["onWaiting"],
-): Promise<() => Promise<void>> {
+/** Who wants a lock in which folder. */
+interface Wanting {
+  readonly fs: FileSystem;
+  readonly directory: string;
+  readonly own: ProcessIdentity;
+  readonly signal: AbortSignal | null | undefined;
+  readonly onWaiting: FolderLockOptions["onWaiting"];
+}
+
+async function takeLockFile(wanting: Wanting, name: string): Promise<() => Promise<void>> {
+  const { fs, directory, own, signal, onWaiting } = wanting;
   const path = join(directory, name);
   const record: LockRecord = { ...own, id: randomUUID() };
   const started = performance.now();
   let told = false;
   for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
     throwIfAborted(signal);
-    if (await createLockFile(directory, path, record)) return keep(path);
-    const holder = await readLock(path);
+    if (await createLockFile(fs, directory, path, record)) return keep(fs, path);
+    const holder = await readLock(fs, path);
     if (holder === "gone") continue;
-    if (await isLeftBehind(directory, path, holder, own)) {
-      await removeStale(directory, name, holder, own, signal);
+    if (await isLeftBehind(wanting, path, holder)) {
+      await removeStale(wanting, name, holder);
       continue;
     }
     if (!told && performance.now() - started > 1000) {
@@ -131,26 +138,26 @@ async function takeLockFile(
 }
 
 /** Makes the lock file with its content in one step, so that nobody sees it empty. False where there is one. */
-async function createLockFile(directory: string, path: string, record: LockRecord): Promise<boolean> {
+async function createLockFile(fs: FileSystem, directory: string, path: string, record: LockRecord): Promise<boolean> {
   const draft = join(directory, "tmp", `lock-${record.id}`);
   const text = JSON.stringify(record);
   try {
-    await writeFile(draft, text, { flag: "wx" });
-    await link(draft, path);
+    await fs.writeFile(draft, text, { flag: "wx" });
+    await fs.link(draft, path);
     return true;
   } catch (error) {
     if (isErrno(error, "EEXIST")) return false;
     if (!isErrno(error, "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK")) throw error;
-    return await createWithoutLink(path, text);
+    return await createWithoutLink(fs, path, text);
   } finally {
-    await rm(draft, { force: true }).catch(() => undefined);
+    await fs.rm(draft, { force: true }).catch(() => undefined);
   }
 }
 
 /** For file systems without hard links (FAT, some network shares). */
-async function createWithoutLink(path: string, text: string): Promise<boolean> {
+async function createWithoutLink(fs: FileSystem, path: string, text: string): Promise<boolean> {
   try {
-    const handle = await open(path, "wx");
+    const handle = await fs.open(path, "wx");
     try {
       await handle.writeFile(text);
     } finally {
@@ -163,46 +170,45 @@ async function createWithoutLink(path: string, text: string): Promise<boolean> {
   }
 }
 
-function keep(path: string): () => Promise<void> {
+function keep(fs: FileSystem, path: string): () => Promise<void> {
   const timer = setInterval(() => {
     const now = new Date();
-    utimes(path, now, now).catch(() => undefined);
+    fs.utimes(path, now, now).catch(() => undefined);
   }, beat);
   timer.unref();
   return async () => {
     clearInterval(timer);
-    await unlink(path).catch(() => undefined);
+    await fs.unlink(path).catch(() => undefined);
   };
 }
 
 /** Null where it can't be read (it is just being written, or was cut off). */
-async function readLock(path: string): Promise<LockRecord | null | "gone"> {
+async function readLock(fs: FileSystem, path: string): Promise<LockRecord | null | "gone"> {
   try {
-    return JSON.parse(await readFile(path, "utf8")) as LockRecord;
+    return JSON.parse(await fs.readFile(path, "utf8")) as LockRecord;
   } catch (error) {
     return isErrno(error, "ENOENT") ? "gone" : null;
   }
 }
 
 async function isLeftBehind(
-  directory: string,
+  { fs, directory, own }: Wanting,
   path: string,
   holder: LockRecord | null,
-  own: ProcessIdentity,
 ): Promise<boolean> {
   const liveness = holder === null ? "unknown" : await livenessOf(holder, own);
   if (liveness !== "unknown") return liveness === "dead";
   // two clocks may differ; so the file system's own is asked for the time
   const probe = join(directory, "tmp", `clock-${randomUUID()}`);
   try {
-    await writeFile(probe, "", { flag: "wx" });
-    const [now, then] = await Promise.all([stat(probe), stat(path)]);
+    await fs.writeFile(probe, "", { flag: "wx" });
+    const [now, then] = await Promise.all([fs.stat(probe), fs.stat(path)]);
     return now.mtimeMs - then.mtimeMs > silence;
   } catch (error) {
     if (isErrno(error, "ENOENT")) return false;
     throw error;
   } finally {
-    await rm(probe, { force: true }).catch(() => undefined);
+    await fs.rm(probe, { force: true }).catch(() => undefined);
   }
 }
 
@@ -210,18 +216,14 @@ async function isLeftBehind(
  * Takes a dead holder's lock away. Two that do so at once must not take the lock of a third who came in between;
  * so it needs a lock itself, named after the one that goes: with it, and its holder dead, nobody else changes that.
  */
-async function removeStale(
-  directory: string,
-  name: string,
-  holder: LockRecord | null,
-  own: ProcessIdentity,
-  signal: AbortSignal | null | undefined,
-): Promise<void> {
+async function removeStale(wanting: Wanting, name: string, holder: LockRecord | null): Promise<void> {
+  const { fs, directory } = wanting;
   const path = join(directory, name);
-  const release = await takeLockFile(directory, `${name}.${holder?.id ?? "unreadable"}`, own, signal, undefined);
+  const guard = `${name}.${holder?.id ?? "unreadable"}`;
+  const release = await takeLockFile({ ...wanting, onWaiting: undefined }, guard);
   try {
-    const current = await readLock(path);
-    if (current !== "gone" && current?.id === holder?.id) await unlink(path);
+    const current = await readLock(fs, path);
+    if (current !== "gone" && current?.id === holder?.id) await fs.unlink(path);
   } finally {
     await release();
   }

@@ -1,15 +1,21 @@
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import type { FileSystem } from "../../content/file-system.js";
 import { ioError, LadingError } from "../../errors.js";
 
 /** Large enough that the cost per chunk vanishes, small enough that many readers fit into memory. */
 const chunkSize = 1024 * 1024;
 
 /** Bytes `start` to `end`, both included; the next chunk is read while the reader has this one. */
-export async function* readFileRange(path: string, start: number, end: number): AsyncIterable<Uint8Array> {
+export async function* readFileRange(
+  fs: FileSystem,
+  path: string,
+  start: number,
+  end: number,
+): AsyncIterable<Uint8Array> {
   if (start > end) return;
   let handle: FileHandle;
   try {
-    handle = await open(path, "r");
+    handle = await fs.open(path, "r");
   } catch (error) {
     throw ioError(error, "reading a blob");
   }

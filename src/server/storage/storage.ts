@@ -1,32 +1,54 @@
-import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.js";
+import { type Digest, digestAlgorithm, digestHex, isDigest } from "../../oci/digest.js";
 
-/**
- * What a registry needs of the place where it keeps things. Small records (links, tags, …) lie in folders under
- * their names; blobs lie once each under their digest; uploads grow beside them until they become blobs.
- * Everything that is written is durable once its promise resolves; nobody sees half of it before.
- */
-export interface Storage {
-  /**
-   * Called before the first request, and with `write` before the first that writes: reading creates nothing.
-   * @throws LadingError `config-invalid` where the folder holds something else or a newer layout
-   */
-  open(options: { readonly write: boolean; readonly signal?: AbortSignal | null | undefined }): Promise<void>;
-  close(): Promise<void>;
+/** A record with what tells it from later ones. */
+export interface StoredRecord {
+  readonly bytes: Uint8Array;
+  /** Opaque: a hash, an ETag, … */
+  readonly version: string;
+}
 
+/** Small records (links, tags, …), which lie in folders under their names. */
+export interface Records {
   get(folder: string, name: string): Promise<Uint8Array | null>;
+  read(folder: string, name: string): Promise<StoredRecord | null>;
   put(folder: string, name: string, bytes: Uint8Array): Promise<void>;
+  /** False where there is one already. */
+  putIfAbsent(folder: string, name: string, bytes: Uint8Array): Promise<boolean>;
+  /** False where it is no longer the one that was read. */
+  putIfMatch(folder: string, name: string, bytes: Uint8Array, version: string): Promise<boolean>;
   /** False where it was not there. */
   delete(folder: string, name: string): Promise<boolean>;
+  /** False where it is no longer the one that was read. */
+  deleteIfMatch(folder: string, name: string, version: string): Promise<boolean>;
   /** Names of a folder in byte order, from after `after` on. */
   list(folder: string, page: { readonly after: string | null; readonly limit: number }): Promise<readonly string[]>;
+  /** A folder that holds records, and those within it, in no order. */
+  folders(under: string): AsyncIterable<string>;
+}
 
+export interface StoredBlob {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+}
+
+export interface CondemnedBlob {
+  readonly digest: Digest;
+  /** ms since the epoch. */
+  readonly since: number;
+}
+
+/**
+ * Content, which lies once under its digest. A blob is live, or condemned: that is read as ever, and removed a while
+ * later unless somebody has revived it. Whatever places a blob revives it too.
+ */
+export interface Blobs {
   /** Bytes, or null where there is no such blob. */
   blobSize(digest: Digest): Promise<number | null>;
   /** Bytes `start` to `end`, both included. */
   blobBytes(digest: Digest, start: number, end: number): AsyncIterable<Uint8Array>;
   /** Adds a small blob whose digest the caller has checked. */
   addBlob(digest: Digest, bytes: Uint8Array): Promise<void>;
-
   /**
    * Makes a file of this machine, whose digest its owner has checked, a blob without copying it. False where that
    * can't be done.
@@ -34,8 +56,33 @@ export interface Storage {
   adoptBlob(digest: Digest, size: number, path: string): Promise<boolean>;
   /** The file that a blob is, which is never written again; null where there is none. */
   blobPath(digest: Digest): Promise<string | null>;
+  /** All that are there, in no order. */
+  blobs(): AsyncIterable<StoredBlob>;
+  condemnedBlobs(): AsyncIterable<CondemnedBlob>;
+  /** Makes sure that a blob is live. Its bytes, or null where it is not there. */
+  reviveBlob(digest: Digest): Promise<number | null>;
+  /** False where it is condemned already, or not there. */
+  condemnBlob(digest: Digest, since: number): Promise<boolean>;
+  /** Removes a blob that has been condemned since before `before`. Its bytes; null where it has not been. */
+  removeBlob(digest: Digest, before: number): Promise<number | null>;
+  /** Takes a blob that is not what its digest says out of reach, and keeps it aside. False where it is not there. */
+  quarantineBlob(digest: Digest): Promise<boolean>;
+}
 
-  createUpload(repository: string, id: string): Promise<Upload>;
+/**
+ * What a registry needs of the place where it keeps things: records, blobs, and uploads that grow beside them until
+ * they become blobs. Everything that is written is durable once its promise resolves; nobody sees half of it before.
+ */
+export interface Storage extends Records, Blobs {
+  /**
+   * Called before the first request, and with `write` before the first that writes: reading creates nothing.
+   * @throws LadingError `config-invalid` where the folder holds something else or a newer layout
+   */
+  open(options: { readonly write: boolean; readonly signal?: AbortSignal | null | undefined }): Promise<void>;
+  close(): Promise<void>;
+
+  /** @param subject Whom the upload belongs to; null is anonymous. */
+  createUpload(repository: string, id: string, subject: string | null): Promise<Upload>;
   /** Null where there is none. */
   openUpload(repository: string, id: string): Promise<Upload | null>;
   /** How many uploads of a repository are open. */
@@ -43,14 +90,19 @@ export interface Storage {
 
   /**
    * Runs a change alone among those of its scope, whatever process they are in. A repository is a scope, and so is
-   * one blob of it.
+   * one blob of it. Never within another.
    * `signal` ends the waiting, never the task.
    */
   exclusive<T>(scope: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T>;
   /** Removes uploads, and what killed processes left, that nobody has touched since (ms since the epoch). */
-  sweep(before: number): Promise<void>;
+  sweep(before: number): Promise<SweepReport>;
   /** The id under which a server holds this storage for itself, if it does so from this process. */
   instanceId(): Promise<string | null>;
+}
+
+export interface SweepReport {
+  readonly uploads: number;
+  readonly bytes: number;
 }
 
 /** A blob on its way in. One caller at a time. */
@@ -59,6 +111,8 @@ export interface Upload {
   readonly size: number;
   /** When it last grew, ms since the epoch. */
   readonly touched: number;
+  /** Whom it belongs to; null is anonymous. */
+  readonly subject: string | null;
   /**
    * Adds what `source` gives. Where that fails, what came before stays and counts.
    * A chunk is not changed by its giver before the promise settles.
@@ -89,6 +143,20 @@ export const folders = {
   repositories: "meta/repos",
 } as const;
 
+/** Blobs that are condemned, where a storage keeps that in records. */
+export const condemnedFolder = "gc/condemned";
+
+/** Every repository that has or had anything, in no order. */
+export async function* repositoriesOf(storage: Storage): AsyncIterable<string> {
+  const seen = new Set<string>();
+  for await (const folder of storage.folders("repos")) {
+    const repository = folder.slice("repos/".length).split("/_", 1)[0] ?? "";
+    if (seen.has(repository)) continue;
+    seen.add(repository);
+    yield repository;
+  }
+}
+
 /** The scope of changes of one blob in one repository. */
 export function blobScope(repository: string, digest: Digest): string {
   return `${repository}@${digest}`;
@@ -99,6 +167,12 @@ export function digestName(digest: Digest): string {
   return `${digestAlgorithm(digest)}-${digestHex(digest)}`;
 }
 
+/** The digest of such a name, or null. */
+export function digestOfName(name: string): Digest | null {
+  const digest = name.replace("-", ":");
+  return isDigest(digest) ? digest : null;
+}
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -106,8 +180,13 @@ export function encodeRecord(value: object): Uint8Array {
   return encoder.encode(JSON.stringify(value));
 }
 
+/** One of our own records. */
+export function decodeRecord<T extends object>(bytes: Uint8Array): T {
+  return JSON.parse(decoder.decode(bytes)) as T;
+}
+
 /** Our own record, or null where there is none. */
-export async function readRecord<T extends object>(storage: Storage, folder: string, name: string): Promise<T | null> {
+export async function readRecord<T extends object>(storage: Records, folder: string, name: string): Promise<T | null> {
   const bytes = await storage.get(folder, name);
-  return bytes === null ? null : (JSON.parse(decoder.decode(bytes)) as T);
+  return bytes === null ? null : decodeRecord<T>(bytes);
 }
