@@ -10,7 +10,7 @@ import { platformImage, requireLayers, wholeTree } from "./engine-content.js";
 import { engineFailure } from "./engine-error.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
-import { rememberingRoot } from "./export-root.js";
+import { type ManifestKey, rememberingRoot } from "./export-root.js";
 import { isJsonObject, type JsonObject, jsonLines } from "./json-lines.js";
 import { knownPrefix } from "./known-layers.js";
 import { layerNames } from "./legacy-layer-id.js";
@@ -22,6 +22,12 @@ export interface DockerEngineOptions {
   readonly timeZoneOffset?: number;
 }
 
+interface AboutEngine {
+  readonly info: EngineInfo;
+  /** Where an engine with the overlay2 driver keeps its images, if that can be a folder of this machine. */
+  readonly overlayRoot: string | null;
+}
+
 /** Images inspected at the same time for a list. */
 const inspectsAtOnce = 8;
 
@@ -30,36 +36,45 @@ export class DockerEngine implements LocalEngine {
   readonly kind = "docker";
   readonly #api: EngineApi;
   readonly #timeZoneOffset: number;
-  #info: Promise<EngineInfo> | null = null;
+  #described: Promise<AboutEngine> | null = null;
 
   constructor(api: EngineApi, options: DockerEngineOptions = {}) {
     this.#api = api;
     this.#timeZoneOffset = options.timeZoneOffset ?? 0;
   }
 
-  info(signal?: AbortSignal): Promise<EngineInfo> {
-    this.#info ??= this.#askInfo(signal).catch((error: unknown) => {
-      this.#info = null;
-      throw error;
-    });
-    return this.#info;
+  async info(signal?: AbortSignal): Promise<EngineInfo> {
+    return (await this.#about(signal)).info;
   }
 
-  async #askInfo(signal?: AbortSignal): Promise<EngineInfo> {
+  #about(signal?: AbortSignal): Promise<AboutEngine> {
+    this.#described ??= this.#askInfo(signal).catch((error: unknown) => {
+      this.#described = null;
+      throw error;
+    });
+    return this.#described;
+  }
+
+  async #askInfo(signal?: AbortSignal): Promise<AboutEngine> {
     const { apiVersion } = await this.#api.ping(signal);
     const answer = await this.#api.json({ path: "/info", doing: "asking the engine what it is", signal });
     const info = isJsonObject(answer) ? answer : {};
     const text = (value: unknown, otherwise: string): string =>
       typeof value === "string" && value !== "" ? value : otherwise;
+    const imageStore = JSON.stringify(info.DriverStatus ?? null).includes("io.containerd.snapshotter")
+      ? "containerd"
+      : "graph-driver";
+    const here = this.#api.endpoint.kind === "socket" && imageStore === "graph-driver" && info.Driver === "overlay2";
     return {
-      kind: this.kind,
-      endpoint: endpointText(this.#api.endpoint),
-      version: text(info.ServerVersion, "") || null,
-      apiVersion,
-      imageStore: JSON.stringify(info.DriverStatus ?? null).includes("io.containerd.snapshotter")
-        ? "containerd"
-        : "graph-driver",
-      platform: normalizePlatform({ os: text(info.OSType, "linux"), architecture: text(info.Architecture, "amd64") }),
+      info: {
+        kind: this.kind,
+        endpoint: endpointText(this.#api.endpoint),
+        version: text(info.ServerVersion, "") || null,
+        apiVersion,
+        imageStore,
+        platform: normalizePlatform({ os: text(info.OSType, "linux"), architecture: text(info.Architecture, "amd64") }),
+      },
+      overlayRoot: here ? text(info.DockerRootDir, "") || null : null,
     };
   }
 
@@ -158,6 +173,7 @@ export class DockerEngine implements LocalEngine {
       return;
     }
 
+    if (!original && (yield* this.#exportFolders(image, options, key))) return;
     // Docker writes the whole export to a file of its own before its first byte: say at once what is coming.
     if (!original) for (const diffId of image.diffIds) progress?.report(diffId, "exporting", 0, null);
     const { apiVersion } = await this.#api.ping(signal);
@@ -183,6 +199,21 @@ export class DockerEngine implements LocalEngine {
       signal,
     });
     yield* rememberingRoot(archive, into, key);
+  }
+
+  /** False where this process can't read what the engine keeps: another machine's engine, or another user's. */
+  async *#exportFolders(
+    image: InspectedImage,
+    options: ExportOptions,
+    key: ManifestKey,
+  ): AsyncGenerator<Descriptor, boolean, undefined> {
+    const { overlayRoot } = await this.#about(options.signal);
+    if (overlayRoot === null) return false;
+    const { dockerImageFolders } = await import("./image-folders.js");
+    const folders = await dockerImageFolders(overlayRoot, image);
+    if (folders === null) return false;
+    const { exportFolders } = await import("./folder-export.js");
+    return yield* exportFolders(folders, options, key);
   }
 
   async knownLayers(diffIds: readonly Digest[], signal?: AbortSignal): Promise<ReadonlySet<Digest>> {

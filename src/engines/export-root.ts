@@ -4,6 +4,9 @@ import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import type { ImageFormat } from "./engine.js";
 
+/** Under what the manifest of an engine's image is remembered. */
+export type ManifestKey = readonly [id: Digest, format: ImageFormat | "original", platform: string];
+
 /**
  * Passes an engine's export on, with the image's manifest as its last descriptor, and remembers that manifest once
  * all of it is there: pushing the image again needs no export. An export may bring more than the image (newer engines
@@ -12,7 +15,7 @@ import type { ImageFormat } from "./engine.js";
 export async function* rememberingRoot(
   archive: ImageArchive,
   into: LayerCache,
-  key: readonly [id: Digest, format: ImageFormat | "original", platform: string],
+  key: ManifestKey,
 ): AsyncGenerator<Descriptor> {
   let last: Descriptor | null = null;
   for await (const descriptor of archive) {

@@ -12,7 +12,7 @@ import type { EngineApi } from "./engine-api.js";
 import { type PlatformImage, platformImage, requireLayers, wholeTree } from "./engine-content.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
-import { rememberingRoot } from "./export-root.js";
+import { type ManifestKey, rememberingRoot } from "./export-root.js";
 import { isJsonObject, jsonLines } from "./json-lines.js";
 import { layerNames } from "./legacy-layer-id.js";
 import { checkLoaded } from "./load-check.js";
@@ -23,6 +23,12 @@ export interface PodmanEngineOptions {
   readonly onClose?: (() => Promise<void>) | undefined;
 }
 
+interface AboutPodman {
+  readonly info: EngineInfo;
+  /** Where the overlay driver keeps its images, if that can be a folder of this machine. */
+  readonly overlayRoot: string | null;
+}
+
 /**
  * Podman, through its own API (`/libpod`): the one that imitates Docker's reads a name without a host as one of Docker
  * Hub, which is not what Podman's user means by it.
@@ -31,34 +37,43 @@ export class PodmanEngine implements LocalEngine {
   readonly kind = "podman";
   readonly #api: EngineApi;
   readonly #onClose: () => Promise<void>;
-  #info: Promise<EngineInfo> | null = null;
+  #described: Promise<AboutPodman> | null = null;
 
   constructor(api: EngineApi, options: PodmanEngineOptions = {}) {
     this.#api = api;
     this.#onClose = options.onClose ?? (async () => {});
   }
 
-  info(signal?: AbortSignal): Promise<EngineInfo> {
-    this.#info ??= this.#askInfo(signal).catch((error: unknown) => {
-      this.#info = null;
-      throw error;
-    });
-    return this.#info;
+  async info(signal?: AbortSignal): Promise<EngineInfo> {
+    return (await this.#about(signal)).info;
   }
 
-  async #askInfo(signal?: AbortSignal): Promise<EngineInfo> {
+  #about(signal?: AbortSignal): Promise<AboutPodman> {
+    this.#described ??= this.#askInfo(signal).catch((error: unknown) => {
+      this.#described = null;
+      throw error;
+    });
+    return this.#described;
+  }
+
+  async #askInfo(signal?: AbortSignal): Promise<AboutPodman> {
     const { libpodVersion } = await this.#api.ping(signal);
     const answer = await this.#api.json({ path: "/libpod/info", doing: "asking the engine what it is", signal });
     const host = isJsonObject(answer) && isJsonObject(answer.host) ? answer.host : {};
     const version = isJsonObject(answer) && isJsonObject(answer.version) ? answer.version : {};
     const architecture = typeof host.arch === "string" ? host.arch : "amd64";
+    const store = isJsonObject(answer) && isJsonObject(answer.store) ? answer.store : {};
+    const here = this.#api.endpoint.kind === "socket" && store.graphDriverName === "overlay";
     return {
-      kind: this.kind,
-      endpoint: endpointText(this.#api.endpoint),
-      version: typeof version.Version === "string" ? version.Version : libpodVersion,
-      apiVersion: libpodVersion,
-      imageStore: "containers-storage",
-      platform: hostPlatform(normalizePlatform({ os: "linux", architecture }).architecture),
+      info: {
+        kind: this.kind,
+        endpoint: endpointText(this.#api.endpoint),
+        version: typeof version.Version === "string" ? version.Version : libpodVersion,
+        apiVersion: libpodVersion,
+        imageStore: "containers-storage",
+        platform: hostPlatform(normalizePlatform({ os: "linux", architecture }).architecture),
+      },
+      overlayRoot: here && typeof store.graphRoot === "string" ? store.graphRoot : null,
     };
   }
 
@@ -171,6 +186,8 @@ export class PodmanEngine implements LocalEngine {
       yield* whole;
       return;
     }
+    const key = [image.id, format, "all"] as const;
+    if (yield* this.#exportFolders(image, options, key)) return;
     for (const diffId of image.diffIds) progress?.report(diffId, "exporting", 0, null);
     const source = await this.#api.stream({
       path: `/libpod/images/${image.id}/get`,
@@ -186,7 +203,22 @@ export class PodmanEngine implements LocalEngine {
       progress,
       signal,
     });
-    yield* rememberingRoot(archive, into, [image.id, format, "all"]);
+    yield* rememberingRoot(archive, into, key);
+  }
+
+  /** False where this process can't read Podman's storage. */
+  async *#exportFolders(
+    image: InspectedImage,
+    options: ExportOptions,
+    key: ManifestKey,
+  ): AsyncGenerator<Descriptor, boolean, undefined> {
+    const { overlayRoot } = await this.#about(options.signal);
+    if (overlayRoot === null) return false;
+    const { podmanImageFolders } = await import("./image-folders.js");
+    const folders = await podmanImageFolders(overlayRoot, image);
+    if (folders === null) return false;
+    const { exportFolders } = await import("./folder-export.js");
+    return yield* exportFolders(folders, options, key);
   }
 
   /** Podman keeps a layer by its content too, so any image may have it, at any height. */
