@@ -2,7 +2,7 @@ import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
-import { choosePlatform, formatPlatform, normalizePlatform, type Platform } from "../oci/platform.js";
+import { formatPlatform, normalizePlatform } from "../oci/platform.js";
 import { endpointText } from "./endpoint.js";
 import type { EngineImage, EngineInfo, EngineReference, ExportOptions, ImportOptions, LocalEngine } from "./engine.js";
 import { type EngineApi, versionAtLeast } from "./engine-api.js";
@@ -16,6 +16,7 @@ import { knownPrefix } from "./known-layers.js";
 import { layerNames } from "./legacy-layer-id.js";
 import { checkLoaded } from "./load-check.js";
 import { loadProgress } from "./load-progress.js";
+import { presentPlatform, wantedPlatform } from "./present-platform.js";
 
 export interface DockerEngineOptions {
   /** Minutes, as `getTimezoneOffset` has it at the epoch; see `legacyLayerIds`. @default 0 */
@@ -271,41 +272,4 @@ export class DockerEngine implements LocalEngine {
   async close(): Promise<void> {
     await this.#api.close();
   }
-}
-
-/**
- * Which platform of an image with original content goes out; null for the whole, as it is. An index of which only
- * some platforms are there can't be pushed whole (no registry takes it), so it is narrowed to the engine's own
- * platform, or to the only one there is.
- * @throws LadingError `not-found`
- */
-function presentPlatform(image: InspectedImage, wanted: Platform | null, engine: Platform): Platform | null {
-  const { manifests } = image;
-  const present = manifests
-    .filter(({ kind, available }) => kind === "image" && available)
-    .flatMap(({ digest, platform }) => (platform === null ? [] : [{ digest, platform }]));
-  if (wanted === null && manifests.every(({ available }) => available)) return null;
-  if (manifests.length === 0) return wanted;
-  const choice =
-    choosePlatform(present, wanted ?? engine) ?? (wanted === null && present.length === 1 ? present[0] : null);
-  if (choice === null || choice === undefined) throw noPlatform(image, wanted);
-  // An image that is no index is sent as it is.
-  return choice.digest === image.target ? null : choice.platform;
-}
-
-/** An image with one platform is taken for what is wanted, or not at all. */
-function wantedPlatform(image: InspectedImage, wanted: Platform | null): null {
-  const offered = image.platforms.map((platform) => ({ platform }));
-  if (wanted !== null && offered.length > 0 && choosePlatform(offered, wanted) === null)
-    throw noPlatform(image, wanted);
-  return null;
-}
-
-function noPlatform(image: InspectedImage, wanted: Platform | null): LadingError {
-  const offered = image.platforms.map(formatPlatform).join(", ") || "no complete platform";
-  const message =
-    wanted === null
-      ? `the engine holds only a part of ${image.id}: ${offered}`
-      : `the engine has no ${formatPlatform(wanted)} of ${image.id}, only ${offered}`;
-  return new LadingError("not-found", message, { hint: "choose a platform with --platform, or pull the image whole" });
 }

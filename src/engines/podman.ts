@@ -1,15 +1,13 @@
-import { mediaTypeIn } from "../content/convert.js";
 import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import { splitName } from "../image/reference.js";
 import type { Descriptor } from "../oci/descriptor.js";
-import { type Digest, digestOf } from "../oci/digest.js";
-import { mediaTypes } from "../oci/media-types.js";
+import type { Digest } from "../oci/digest.js";
 import { choosePlatform, formatPlatform, hostPlatform, normalizePlatform } from "../oci/platform.js";
 import { endpointText } from "./endpoint.js";
 import type { EngineImage, EngineInfo, EngineReference, ExportOptions, ImportOptions, LocalEngine } from "./engine.js";
 import type { EngineApi } from "./engine-api.js";
-import { type PlatformImage, platformImage, requireLayers, wholeTree } from "./engine-content.js";
+import { platformImage, requireLayers, wholeTree } from "./engine-content.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
 import { type ManifestKey, rememberingRoot } from "./export-root.js";
@@ -17,6 +15,7 @@ import { isJsonObject, jsonLines } from "./json-lines.js";
 import { layerNames } from "./legacy-layer-id.js";
 import { checkLoaded } from "./load-check.js";
 import { OverlaySource } from "./overlay-source.js";
+import { podmanManifest } from "./podman-manifest.js";
 
 export interface PodmanEngineOptions {
   /** Stops what was started for this engine. */
@@ -281,41 +280,4 @@ function localName(image: LocalImage): string {
 
 function loadedName(image: LocalImage): string {
   return `${localName(image)}:${image.tag ?? "latest"}`;
-}
-
-interface SentImage {
-  readonly descriptor: Descriptor;
-  readonly added: ReadonlyMap<Digest, Uint8Array>;
-  readonly hidden: ReadonlySet<Digest>;
-}
-
-/**
- * The manifest that Podman is given. It asks its storage for each layer before it opens the layer's file, so one that
- * it has may be named by its diff ID (as a plain tar) and left out. Layers are named in the words of the manifest's
- * own format: Podman keeps a mixture, such as Docker's classic builder writes, and can't save it again. Where
- * neither is called for, the original bytes go.
- */
-function podmanManifest(image: PlatformImage, known: ReadonlySet<Digest>): SentImage {
-  const { config, layers, mediaType } = image.manifest;
-  const format = mediaType === mediaTypes.dockerManifest ? "docker" : "oci";
-  const plain = format === "docker" ? mediaTypes.dockerLayer : mediaTypes.ociLayer;
-  const hidden = new Set<Digest>();
-  const named = layers.map((layer, index) => {
-    const diffId = image.diffIds[index];
-    if (diffId === undefined || !known.has(diffId)) {
-      return { mediaType: mediaTypeIn(layer.mediaType, format), digest: layer.digest, size: layer.size };
-    }
-    hidden.add(diffId);
-    // Its size is not known and not looked at.
-    return { mediaType: plain, digest: diffId, size: 0 };
-  });
-  if (
-    named.every(({ mediaType: type, digest }, at) => type === layers[at]?.mediaType && digest === layers[at].digest)
-  ) {
-    return { descriptor: image.raw.descriptor, added: new Map(), hidden };
-  }
-  const manifest = { schemaVersion: 2, mediaType, config, layers: named };
-  const bytes = new TextEncoder().encode(JSON.stringify(manifest));
-  const descriptor: Descriptor = { mediaType, digest: digestOf(bytes), size: bytes.byteLength };
-  return { descriptor, added: new Map([[descriptor.digest, bytes]]), hidden };
 }
