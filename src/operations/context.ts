@@ -14,6 +14,7 @@ import { type RemoteImage, wireName } from "../image/remote-image.js";
 import type { FetchCredentials } from "../oci/credential.js";
 import type { Network } from "../registry/checked-lookup.js";
 import type { RegistryClient } from "../registry/client.js";
+import type { Clock } from "../registry/clock.js";
 import type { Repository } from "../registry/repository.js";
 import { type CallInput, type CallOptions, checkCallOptions, imageText } from "./call-options.js";
 import { MountCandidates } from "./mount-candidates.js";
@@ -29,6 +30,9 @@ export interface ContextOptions {
   readonly onDebug?: ((text: string) => void) | null | undefined;
   /** How names become addresses: a seam for tests. @default the system's way */
   readonly network?: Network | undefined;
+  /** Time and the jitter of waits, as the registries' clients see them: seams for tests. @default the system's */
+  readonly clock?: Clock | undefined;
+  readonly random?: (() => number) | undefined;
 }
 
 /** Milliseconds that a cancelled call has to let go of sockets, files and children before it is left to itself. */
@@ -73,6 +77,8 @@ export class ClientContext {
       onWarning: (text) => this.warn(text),
       onDebug: options.onDebug ?? null,
       network: options.network,
+      clock: options.clock,
+      random: options.random,
     });
   }
 

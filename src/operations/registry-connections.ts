@@ -8,6 +8,7 @@ import type { WireHandler } from "../oci/wire.js";
 import type { BlobSharing } from "../registry/blob-sharing.js";
 import type { Network } from "../registry/checked-lookup.js";
 import type { RegistryClient } from "../registry/client.js";
+import type { Clock } from "../registry/clock.js";
 import type { Repository } from "../registry/repository.js";
 import type { Registry } from "../server/index.js";
 
@@ -18,6 +19,8 @@ export interface ConnectionOptions {
   readonly onWarning: (text: string) => void;
   readonly onDebug: ((text: string) => void) | null;
   readonly network?: Network | undefined;
+  readonly clock?: Clock | undefined;
+  readonly random?: (() => number) | undefined;
 }
 
 interface Endpoint {
@@ -178,7 +181,7 @@ export class RegistryConnections {
   }
 
   async #makeClient({ url, handler, sharing, authHosts }: Endpoint): Promise<RegistryClient> {
-    const { config, env, onWarning, onDebug, network } = this.#options;
+    const { config, env, onWarning, onDebug, network, clock, random } = this.#options;
     const { RegistryClient } = await import("../registry/client.js");
     const authority = authorityOf(url);
     return new RegistryClient({
@@ -195,6 +198,8 @@ export class RegistryConnections {
       onWarning,
       ...(onDebug === null ? {} : { onDebug }),
       network,
+      clock,
+      random,
     });
   }
 

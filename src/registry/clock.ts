@@ -7,6 +7,8 @@ export interface Clock {
   now(): number;
   /** @throws LadingError `cancelled`, `timeout` where the signal fires */
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
+  /** Calls back after a time, and keeps no process alive for it. @returns Calls it off. */
+  alarm(milliseconds: number, callback: () => void): () => void;
 }
 
 export const systemClock: Clock = {
@@ -18,5 +20,9 @@ export const systemClock: Clock = {
     } catch (error) {
       throw signal?.aborted ? abortError(signal) : error;
     }
+  },
+  alarm: (milliseconds, callback) => {
+    const timer = setTimeout(callback, milliseconds).unref();
+    return () => clearTimeout(timer);
   },
 };

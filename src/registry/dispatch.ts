@@ -8,6 +8,8 @@ import { Agents } from "./agents.js";
 import { emptyBody } from "./body.js";
 import type { Answer, Call } from "./call.js";
 import { checkedLookup, type Network, systemNetwork } from "./checked-lookup.js";
+import type { Clock } from "./clock.js";
+import { watchIdle } from "./idle-watch.js";
 import { closedError } from "./in-process.js";
 import { type Environment, proxyAuthorization, proxyFor, tunnelRefusal } from "./proxy.js";
 import { networkError } from "./registry-error.js";
@@ -24,6 +26,7 @@ export interface DispatchOptions {
   readonly env: Environment;
   /** How long a connection may be silent, in ms. */
   readonly idleTimeout: number;
+  readonly clock: Clock;
   /** @default the system's */
   readonly network?: Network | undefined;
 }
@@ -72,13 +75,12 @@ export class HttpDispatch {
 
   async #open(call: Call): Promise<ClientRequest> {
     const { url } = call;
-    const { env, idleTimeout, insecureHosts } = this.#options;
+    const { env, insecureHosts } = this.#options;
     const proxy = proxyFor(url, env);
     const permit = call.permit ?? null;
     const options: RequestOptions & Record<string, unknown> = {
       method: call.method,
       headers: call.headers,
-      timeout: idleTimeout,
       agent: await this.#agents.agent({ url, proxy, permit, sending: typeof call.body === "function" }),
       // The proxy's own address is the user's word, and behind it names are the proxy's to look up.
       ...(proxy === null ? { lookup: checkedLookup(await this.#network(), permit) } : {}),
@@ -126,7 +128,7 @@ export class HttpDispatch {
 
   async #exchange(request: ClientRequest, call: Call): Promise<Answer> {
     const { signal, url } = call;
-    const { idleTimeout } = this.#options;
+    const { idleTimeout, clock } = this.#options;
     const direct = proxyFor(url, this.#options.env) === null;
     const kindOf = this.#options.network?.kindOf ?? addressKind;
     let response: IncomingMessage | null = null;
@@ -138,20 +140,23 @@ export class HttpDispatch {
       return this.#closed ? closedError() : networkError(error, url);
     };
     let unlisten = () => {};
+    let unwatch = () => {};
+    let allowed = idleTimeout;
     const settle = () => {
       unlisten();
+      unwatch();
       this.#running.delete(request);
     };
     this.#running.add(request);
 
     return await new Promise<Answer>((resolve, reject) => {
-      request.on("timeout", () => {
+      unwatch = watchIdle({
+        clock,
+        socket: () => request.socket,
+        allowed: () => allowed,
         // Silence because our reader or our source is slow is none of the server's.
-        if (response === null ? isStarved(request) : response.readableLength > 0 || response.complete) {
-          request.setTimeout(idleTimeout);
-        } else {
-          (response ?? request).destroy(new IdleError(`no byte for ${idleTimeout / 1000} s`));
-        }
+        excused: () => (response === null ? isStarved(request) : response.readableLength > 0 || response.complete),
+        onIdle: () => (response ?? request).destroy(new IdleError(`no byte for ${allowed / 1000} s`)),
       });
       request.on("error", (error) => {
         if (response !== null) return;
@@ -168,7 +173,7 @@ export class HttpDispatch {
         // The reader of the body sees errors itself; before it starts they must not bring the process down.
         incoming.on("error", () => {});
         incoming.once("close", settle);
-        request.setTimeout(idleTimeout);
+        allowed = idleTimeout;
         const { remoteAddress } = incoming.socket;
         const bodiless = call.method === "HEAD" || incoming.statusCode === 204 || incoming.statusCode === 304;
         if (bodiless) incoming.resume();
@@ -185,7 +190,7 @@ export class HttpDispatch {
       }
       writeBody(request, call, () => response !== null).then(
         () => {
-          if (response === null && call.patience !== undefined) request.setTimeout(call.patience);
+          if (response === null && call.patience !== undefined) allowed = call.patience;
         },
         (error: unknown) => {
           sourceError = { error };

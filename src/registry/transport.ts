@@ -51,6 +51,7 @@ export function createTransport(options: TransportOptions): Transport {
     ca: options.ca,
     env: options.env,
     idleTimeout: options.idleTimeout,
+    clock,
     network: options.network,
   });
   const inProcess = handler === undefined ? null : inProcessDispatch(handler, closing.signal);

@@ -10,6 +10,7 @@ import {
 import { describeBytes, sourceOf, withCode } from "../../test/support/store-contract.js";
 import type { ByteSource, PutOptions } from "../content/store.js";
 import type { RegistryClientOptions } from "./client.js";
+import { systemClock } from "./clock.js";
 
 const bytes = Buffer.from(randomBytesOf("upload", 3_000_000));
 const descriptor = describeBytes(bytes);
@@ -216,7 +217,7 @@ describe("an upload", () => {
   });
 
   test("whose source is slow is not taken for a silent registry", async () => {
-    const { put } = await open({ idleTimeout: 300 });
+    const { put } = await open({ idleTimeout: 300, clock: systemClock });
     const slow = async function* (offset: number) {
       yield bytes.subarray(offset, 1_000_000);
       await new Promise((resolve) => setTimeout(resolve, 1000));
