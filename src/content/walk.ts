@@ -3,7 +3,7 @@ import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
 import { type Manifest, type RawManifest, rawManifest } from "../oci/manifest.js";
-import { isForeignLayerType, isManifestType } from "../oci/media-types.js";
+import { isForeignLayerType, isIndexType, isManifestType } from "../oci/media-types.js";
 import type { ContentSource } from "./store.js";
 import { readVerified } from "./verify.js";
 
@@ -67,7 +67,7 @@ export async function walkTree(
 
   const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
     if (manifests.has(descriptor.digest)) return;
-    if (depth > limits.indexDepth) {
+    if (depth > limits.indexDepth && isIndexType(descriptor.mediaType)) {
       throw new LadingError("limit-exceeded", `indexes are nested deeper than ${limits.indexDepth} levels`, {
         digest: descriptor.digest,
       });
@@ -84,9 +84,10 @@ export async function walkTree(
       for (const layer of manifest.layers) if (!isElsewhere(layer)) layers.set(layer.digest, layer);
     } else {
       const followed = manifest.manifests.filter((entry) => options.follow?.(entry, descriptor) ?? true);
-      if (depth < limits.indexDepth) {
-        // Read ahead together: an index of twelve platforms costs one round trip, not twelve.
-        for (const entry of followed) if (isManifestType(entry.mediaType)) void readOnce(entry);
+      // Read ahead together: an index of twelve platforms costs one round trip, not twelve.
+      for (const entry of followed) {
+        const allowed = depth < limits.indexDepth || !isIndexType(entry.mediaType);
+        if (allowed && isManifestType(entry.mediaType)) void readOnce(entry);
       }
       for (const entry of followed) {
         if (isManifestType(entry.mediaType)) await visit(entry, depth + 1);

@@ -4,6 +4,7 @@ import { digestOf, parseDigest } from "./digest.js";
 import { limits } from "./limits.js";
 import { isImageManifestType, isIndexType, isManifestType, mediaTypes } from "./media-types.js";
 import type { Platform } from "./platform.js";
+import { duplicateKey } from "./unique-keys.js";
 
 /** An image manifest or an artifact manifest in its shape. */
 export interface ImageManifest {
@@ -41,6 +42,26 @@ function invalid(message: string): LadingError {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * A JSON object whose names are all different: readers do not agree on what a name that comes twice means.
+ * @throws LadingError `manifest-invalid`
+ */
+function parseDocument(bytes: Uint8Array, what: string): Record<string, unknown> {
+  let text: string;
+  let value: unknown;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    value = JSON.parse(text);
+  } catch {
+    // Without its cause: the parser's message quotes the document, which may be anything.
+    throw invalid(`${what} is not JSON in UTF-8`);
+  }
+  if (!isObject(value)) throw invalid(`${what} is not a JSON object`);
+  const twice = duplicateKey(text);
+  if (twice !== null) throw invalid(`${what} has ${JSON.stringify(twice.slice(0, 100))} twice in one object`);
+  return value;
 }
 
 function stringMap(value: unknown, where: string): Readonly<Record<string, string>> {
@@ -113,13 +134,7 @@ export function parseManifest(bytes: Uint8Array, mediaType: string): Manifest {
       `the manifest has ${bytes.length} bytes, at most ${limits.manifest} are read`,
     );
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new LadingError("manifest-invalid", "the manifest is not JSON in UTF-8", { cause });
-  }
-  if (!isObject(value)) throw invalid("the manifest is not a JSON object");
+  const value = parseDocument(bytes, "the manifest");
   if (value.schemaVersion === 1) {
     throw new LadingError("unsupported", "this is a Docker schema 1 manifest, which registries gave up in 2020", {
       hint: "push the image again with a current tool",
@@ -192,13 +207,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   if (bytes.length > limits.config) {
     throw new LadingError("limit-exceeded", `the config has ${bytes.length} bytes, at most ${limits.config} are read`);
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new LadingError("manifest-invalid", "the image config is not JSON in UTF-8", { cause });
-  }
-  if (!isObject(value)) throw invalid("the image config is not a JSON object");
+  const value = parseDocument(bytes, "the image config");
   const rootfs = value.rootfs;
   const diffIds = isObject(rootfs) && Array.isArray(rootfs.diff_ids) ? rootfs.diff_ids : [];
   const { os, architecture, variant, created } = value;

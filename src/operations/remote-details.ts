@@ -1,10 +1,11 @@
 import { readVerified } from "../content/verify.js";
 import { layersSize, type ManifestReader, walkTree } from "../content/walk.js";
+import { LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
 import { type ImageConfig, parseImageConfig, type RawManifest } from "../oci/manifest.js";
-import { isManifestType, mediaTypes } from "../oci/media-types.js";
+import { isIndexType, isManifestType, mediaTypes } from "../oci/media-types.js";
 import { formatPlatform, isUnknownPlatform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
 
@@ -59,26 +60,42 @@ export class RemoteDetails {
     return reading;
   }
 
-  /** The images of a reference, attestations left out; entries that are no manifests are no images. */
+  /**
+   * The images of a reference, attestations left out; entries that are no manifests are no images. An index that is
+   * named again has been looked at: a registry could make it 2^n ways to one image.
+   * @throws LadingError `limit-exceeded` for indexes that nest too deep or name too much, and what reading throws
+   */
   async images(top: RawManifest): Promise<readonly PlatformImage[]> {
-    if (top.manifest.kind === "image") {
-      const config = await this.config(top);
-      return [
-        { platform: config === null || config.platform.os === "" ? null : formatPlatform(config.platform), image: top },
-      ];
-    }
-    const entries = top.manifest.manifests.filter(
-      (entry) => isManifestType(entry.mediaType) && !isUnknownPlatform(entry.platform),
-    );
-    const nested = await Promise.all(
-      entries.map(async (entry) => {
-        const image = await this.read(entry);
-        if (image.manifest.kind === "index") return await this.images(image);
-        const own = entry.platform === undefined ? (await this.config(image))?.platform : entry.platform;
-        return [{ platform: own === undefined || own.os === "" ? null : formatPlatform(own), image }];
-      }),
-    );
-    return nested.flat();
+    const seen = new Set<Digest>([top.descriptor.digest]);
+    let named = 0;
+    const below = async (index: readonly Descriptor[], depth: number): Promise<readonly PlatformImage[]> => {
+      named += index.length;
+      if (depth > limits.indexDepth || named > limits.descriptors) {
+        const what = depth > limits.indexDepth ? `nest deeper than ${limits.indexDepth} levels` : "name too much";
+        throw new LadingError("limit-exceeded", `the indexes ${what}`, { digest: top.descriptor.digest });
+      }
+      const entries = index.filter(
+        (entry) => isManifestType(entry.mediaType) && !isUnknownPlatform(entry.platform) && !seen.has(entry.digest),
+      );
+      const nested = await Promise.all(
+        entries.map(async (entry) => {
+          if (isIndexType(entry.mediaType)) {
+            if (seen.has(entry.digest)) return [];
+            seen.add(entry.digest);
+          }
+          const image = await this.read(entry);
+          if (image.manifest.kind === "index") return await below(image.manifest.manifests, depth + 1);
+          const own = entry.platform === undefined ? (await this.config(image))?.platform : entry.platform;
+          return [{ platform: own === undefined || own.os === "" ? null : formatPlatform(own), image }];
+        }),
+      );
+      return nested.flat();
+    };
+    if (top.manifest.kind === "index") return await below(top.manifest.manifests, 1);
+    const config = await this.config(top);
+    return [
+      { platform: config === null || config.platform.os === "" ? null : formatPlatform(config.platform), image: top },
+    ];
   }
 
   /** Compressed bytes of the distinct layers of a reference. */
