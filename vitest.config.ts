@@ -12,6 +12,7 @@ export default defineConfig({
       project("sdk", ["test/sdk/**/*.test.ts"]),
       project("threats", ["test/threats/**/*.test.ts"], { testTimeout: 120_000, globalSetup: ["test/cli/build.ts"] }),
       project("faults", ["test/faults/**/*.test.ts"], { testTimeout: 120_000, globalSetup: ["test/cli/build.ts"] }),
+      project("conformance", ["test/conformance/**/*.test.ts"]),
       project("client", ["test/client/**/*.test.ts"]),
       project("cli", ["test/cli/**/*.test.ts"], { testTimeout: 120_000, globalSetup: ["test/cli/build.ts"] }),
       project("package", ["test/package/**/*.test.ts"], { testTimeout: 300_000 }),

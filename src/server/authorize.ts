@@ -19,7 +19,8 @@ export type Decision =
   | { readonly allowed: true; readonly principal: Principal }
   /** `challenge` is the `WWW-Authenticate` value of a 401. */
   | { readonly allowed: false; readonly status: 401; readonly challenge: string; readonly message: string }
-  | { readonly allowed: false; readonly status: 403 | 404; readonly message: string };
+  /** 405: nobody may do this here, deletion where that is switched off. */
+  | { readonly allowed: false; readonly status: 403 | 404 | 405; readonly message: string };
 
 /** Asked before every handler, and once more for the other repository of a mount. */
 export type Authorize = (request: AuthorizeRequest) => Promise<Decision>;

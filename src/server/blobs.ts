@@ -2,6 +2,7 @@ import { type Digest, digestHex } from "../oci/digest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import type { WireRequest, WireResponse } from "../oci/wire.js";
 import type { Context, Exchange } from "./context.js";
+import { namesEntityTag } from "./entity-tag.js";
 import { Fault } from "./fault.js";
 import { readLink, touchLink } from "./links.js";
 import { parseRange } from "./range.js";
@@ -34,7 +35,7 @@ export async function getBlob(
   if (size === null) throw blobUnknown();
   const etag = `"${digest}"`;
   const headers = { "docker-content-digest": digest, "accept-ranges": "bytes", etag };
-  if (request.headers["if-none-match"] === etag) return reply(304, headers);
+  if (namesEntityTag(request.headers["if-none-match"], etag, true)) return reply(304, headers);
   const content = { ...headers, "content-type": mediaTypes.octetStream, "content-disposition": "attachment" };
   if (method === "HEAD") return reply(200, { ...content, "content-length": String(size) });
   const ifRange = request.headers["if-range"];

@@ -146,10 +146,13 @@ async function drained(response: ServerResponse): Promise<void> {
   }
 }
 
-/** Reads on for a moment, since closing at once would reset the connection before the answer has been read. */
+/**
+ * Reads on for a moment, since closing at once would reset the connection before the answer has been read. What is on
+ * its way already may fill the buffers of both ends, ten megabytes on loopback.
+ */
 async function linger(request: IncomingMessage): Promise<void> {
   const deadline = setTimeout(() => request.destroy(), 2000);
-  let left = 1024 * 1024;
+  let left = 32 * 1024 * 1024;
   try {
     for await (const chunk of request.iterator({ destroyOnReturn: false })) {
       left -= (chunk as Uint8Array).length;

@@ -5,6 +5,7 @@ import { isForeignLayerType } from "../oci/media-types.js";
 import type { WireRequest, WireResponse } from "../oci/wire.js";
 import { enterRepository, leaveWhenEmpty } from "./catalog.js";
 import type { Context, Exchange } from "./context.js";
+import { namesEntityTag } from "./entity-tag.js";
 import { Fault } from "./fault.js";
 import { touchLink } from "./links.js";
 import { receiveManifest } from "./manifest-body.js";
@@ -54,7 +55,7 @@ export async function getManifest(
   const { digest, mediaType, size } = found;
   const etag = `"${digest}"`;
   const headers = { "docker-content-digest": digest, etag };
-  if (request.headers["if-none-match"] === etag) return reply(304, headers);
+  if (namesEntityTag(request.headers["if-none-match"], etag, true)) return reply(304, headers);
   const content = { ...headers, "content-type": mediaType, "content-length": String(size) };
   if (method === "HEAD") return reply(200, content);
   const bytes: Uint8Array[] = [];
@@ -112,9 +113,7 @@ async function checkPreconditions({ headers }: WireRequest, repository: string, 
   if (ifMatch === undefined && ifNoneMatch === undefined) return;
   const current = await readTag(storage, repository, tag);
   const etag = current === null ? null : `"${current.digest}"`;
-  const matches = (header: string): boolean =>
-    etag !== null && header.split(",").some((part) => part.trim() === "*" || part.trim() === etag);
-  if ((ifMatch !== undefined && !matches(ifMatch)) || (ifNoneMatch !== undefined && matches(ifNoneMatch))) {
+  if ((ifMatch !== undefined && !namesEntityTag(ifMatch, etag, false)) || namesEntityTag(ifNoneMatch, etag, true)) {
     throw new Fault(412, "DENIED", "the tag is not in the state that the request asks for", {
       headers: etag === null ? {} : { etag },
     });

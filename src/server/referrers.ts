@@ -65,7 +65,8 @@ export async function getReferrers(
 ): Promise<WireResponse> {
   const { repository, digest } = route;
   const { limit, after } = parsePage(route.query, limits.page);
-  const wanted = route.query.get("artifactType") || null;
+  // a media type has no blank: it is a plus that its client did not escape
+  const wanted = route.query.get("artifactType")?.replaceAll(" ", "+") || null;
   const folder = folders.referrers(repository, digest);
   const manifests: Referrer[] = [];
   let bytes = 0;

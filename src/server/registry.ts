@@ -211,7 +211,8 @@ function refusal(decision: Extract<Awaited<ReturnType<Authorize>>, { allowed: fa
     const headers = { "www-authenticate": decision.challenge };
     return new Fault(401, "UNAUTHORIZED", decision.message, { headers });
   }
-  return new Fault(decision.status, decision.status === 403 ? "DENIED" : "NAME_UNKNOWN", decision.message);
+  const codes = { 403: "DENIED", 404: "NAME_UNKNOWN", 405: "UNSUPPORTED" } as const;
+  return new Fault(decision.status, codes[decision.status], decision.message);
 }
 
 async function getBase(route: Route, { storage }: Context): Promise<WireResponse> {
