@@ -1,5 +1,6 @@
 export { type Client, type OpenClientOptions, openClient } from "./client.js";
 export type { ClusterConfig, Concurrency, Config, ConfigInput, RegistryValue } from "./config/config.js";
+export type { ProblemKind } from "./content/audit.js";
 export type { ImageFormat } from "./content/layer-cache.js";
 export type { EngineAttempt, EngineImage, EngineKind } from "./engines/engine.js";
 export {
@@ -63,13 +64,16 @@ export type { ListJson, ListOptions, ListResult } from "./operations/list.js";
 export type { LoadJson, LoadOptions, LoadResult, LoadSource } from "./operations/load.js";
 export type { LocalListJson, LocalListOptions, LocalListResult } from "./operations/local.js";
 export type { LoginOptions, LoginResult, LogoutResult } from "./operations/login.js";
+export type { Pruned, PrunedKind, PruneJson, PruneOptions, PruneResult } from "./operations/prune.js";
 export type { PullOptions } from "./operations/pull.js";
 export type { PullJson, PullResult, ReceivedCounts } from "./operations/pull-result.js";
 export type { PushOptions } from "./operations/push.js";
 export type { PushJson, PushResult } from "./operations/push-result.js";
 export type { Removal, RemovalJson, RemovalOptions } from "./operations/removal-plan.js";
 export type { RemovalJsonResult, RemovalResult } from "./operations/remove.js";
+export type { RepairAction, RepairedBlob, RepairJson, RepairOptions, RepairResult } from "./operations/repair.js";
 export type { SaveFormat, SaveJson, SaveOptions, SaveResult, SaveTarget } from "./operations/save.js";
 export type { PlatformOption } from "./operations/selection.js";
 export type { DigestJson, DigestResult, PlatformedOptions, SizeJson, SizeResult } from "./operations/size.js";
 export type { TagInfoJson, TagInfoResult, TagRow, TagsJson, TagsOptions, TagsResult } from "./operations/tags.js";
+export type { ProblemJson, VerifyJson, VerifyOptions, VerifyResult } from "./operations/verify.js";

@@ -7,7 +7,10 @@ import type { ImportOptions, ImportResult, ImportSource } from "./operations/imp
 import type { InspectResult } from "./operations/inspect.js";
 import type { LoadOptions, LoadResult, LoadSource } from "./operations/load.js";
 import type { LocalListOptions, LocalListResult } from "./operations/local.js";
+import type { PruneOptions, PruneResult } from "./operations/prune.js";
+import type { RepairOptions, RepairResult } from "./operations/repair.js";
 import type { SaveOptions, SaveResult, SaveTarget } from "./operations/save.js";
+import type { VerifyOptions, VerifyResult } from "./operations/verify.js";
 
 /** Which engine is used, and why. */
 export interface EngineChoice {
@@ -98,8 +101,7 @@ export class LocalImages {
   ): Promise<SaveResult> {
     return this.#context.run("save", { options, image: locals }, async (signal) => {
       const { save } = await import("./operations/save.js");
-      if (!Array.isArray(locals)) throw misused("images", "a list of local images");
-      return await save(this.#context, locals.map(reference), target, options ?? {}, signal);
+      return await save(this.#context, references(locals) ?? [], target, options ?? {}, signal);
     });
   }
 
@@ -114,10 +116,60 @@ export class LocalImages {
       return await importImage(this.#context, source, LocalImage.from(name), options ?? {}, signal);
     });
   }
+
+  /**
+   * Reads all that is in Lading's own store (whatever engine is in use), or what some of its images need, and says what is wrong.
+   * Nothing is changed. The result is `ok`, or has `problems`.
+   * @param locals Names, or digests of images. @default null, everything in the store
+   * @throws LadingError `not-found` for a name that the store does not have, `cancelled`
+   */
+  verify(
+    locals: readonly (LocalImage | string)[] | null = null,
+    options: (VerifyOptions & WaitOptions) | null = null,
+  ): Promise<VerifyResult> {
+    return this.#context.run("verify", { options, image: locals ?? undefined }, async (signal) => {
+      const { verify } = await import("./operations/verify.js");
+      return await verify(this.#context, references(locals), options ?? {}, signal);
+    });
+  }
+
+  /**
+   * Moves aside what is damaged in Lading's own store, and fetches it again from where its image came from or went to. What could not
+   * be mended is in `repairs` with its `error`.
+   * @param locals Names, or digests of images. @default null, everything in the store
+   * @throws LadingError `not-found` for a name that the store does not have, `io`, `cancelled`
+   */
+  repair(
+    locals: readonly (LocalImage | string)[] | null = null,
+    options: (RepairOptions & WaitOptions) | null = null,
+  ): Promise<RepairResult> {
+    return this.#context.run("repair", { options, image: locals ?? undefined }, async (signal) => {
+      const { repair } = await import("./operations/repair.js");
+      return await repair(this.#context, references(locals), options ?? {}, signal);
+    });
+  }
+
+  /**
+   * Removes from Lading's own store what none of its images needs: blobs, cached layers of other engines, partial downloads, damaged
+   * blobs that were put aside. Safe while transfers run.
+   * @throws LadingError `digest-mismatch` where a damaged manifest leaves open what is needed: nothing is removed then; `io`, `cancelled`
+   */
+  prune(options: (PruneOptions & WaitOptions) | null = null): Promise<PruneResult> {
+    return this.#context.run("prune", { options }, async (signal) => {
+      const { prune } = await import("./operations/prune.js");
+      return await prune(this.#context, options ?? {}, signal);
+    });
+  }
 }
 
 function choiceOf({ kind, reason, tried }: EngineChoice): EngineChoice {
   return { kind, reason, tried };
+}
+
+function references(locals: readonly (LocalImage | string)[] | null): readonly (LocalImage | Digest)[] | null {
+  if (locals === null) return null;
+  if (!Array.isArray(locals)) throw misused("images", "a list of local images");
+  return locals.map(reference);
 }
 
 function reference(local: LocalImage | string): LocalImage | Digest {

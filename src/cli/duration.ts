@@ -1,6 +1,6 @@
 import { LadingError } from "../errors.js";
 
-const factors: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const factors: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** What a timer can wait for: beyond it Node fires at once. */
 const longest = 2 ** 31 - 1;
 
@@ -10,18 +10,36 @@ const longest = 2 ** 31 - 1;
  * @throws LadingError `usage`
  */
 export function parseDuration(text: string): number {
+  const duration = milliseconds(text);
+  if (!(duration > 0) || duration > longest) throw notDuration(text);
+  return Math.max(1, Math.round(duration));
+}
+
+/**
+ * How old something is: as {@link parseDuration}, and `7d`, `0`.
+ * @returns Milliseconds.
+ * @throws LadingError `usage`
+ */
+export function parseAge(text: string): number {
+  const age = milliseconds(text);
+  if (!(age <= Number.MAX_SAFE_INTEGER)) throw notDuration(text);
+  return Math.round(age);
+}
+
+/** NaN for what is none. */
+function milliseconds(text: string): number {
   const trimmed = text.trim();
   const parts = /^\d+(?:\.\d+)?$/.test(trimmed)
     ? [[trimmed, trimmed, "s"]]
-    : [...trimmed.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
-  const whole = parts.map((part) => part[0]).join("") === trimmed;
-  const duration = parts.reduce((sum, part) => sum + Number(part[1]) * (factors[part[2] ?? ""] ?? Number.NaN), 0);
-  if (!whole || !(duration > 0) || duration > longest) {
-    throw new LadingError("usage", `${JSON.stringify(text)} is not a duration`, {
-      hint: "for example 90s, 10m or 1h30m; a bare number is seconds",
-    });
-  }
-  return Math.max(1, Math.round(duration));
+    : [...trimmed.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)];
+  if (trimmed === "" || parts.map((part) => part[0]).join("") !== trimmed) return Number.NaN;
+  return parts.reduce((sum, part) => sum + Number(part[1]) * (factors[part[2] ?? ""] ?? Number.NaN), 0);
+}
+
+function notDuration(text: string): LadingError {
+  return new LadingError("usage", `${JSON.stringify(text)} is not a duration`, {
+    hint: "for example 90s, 10m or 1h30m; a bare number is seconds",
+  });
 }
 
 /** Seconds for people: `4.2 s`, `3m05s`, `2h10m`. */

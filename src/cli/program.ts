@@ -77,6 +77,11 @@ function addGlobalFlags(program: Command): void {
     .option("--debug", "say what happens, with causes of errors");
 }
 
+/** Under the examples of a verb that acts on the store alone. */
+function storeNote(text: string): string {
+  return `\n${text}\nIt acts on the store, also where the engine in use is another one: there the store caches what passes through.`;
+}
+
 function addVerbs(program: Command, execute: Execute): void {
   /** One verb: the shape of its command line, and where its implementation is. */
   function verb<Arguments extends readonly unknown[], Options>(
@@ -259,6 +264,39 @@ function addVerbs(program: Command, execute: Execute): void {
   )
     .option("--keep-owner", "keep the owners of files; default: root")
     .option("-f, --force", "move a tag that points at another image");
+
+  verb(
+    program,
+    "verify [name...]",
+    "read Lading's own store and say what is damaged",
+    ["verify", "verify app:1", "verify --json"],
+    async () => (await import("./commands/verify.js")).verify,
+  ).addHelpText("after", storeNote("Nothing is changed. Ends with 65 where something is wrong."));
+
+  verb(
+    program,
+    "repair [name...]",
+    "fetch again what is damaged in Lading's own store",
+    ["repair", "repair app:1"],
+    async () => (await import("./commands/repair.js")).repair,
+  ).addHelpText(
+    "after",
+    storeNote(
+      "What is damaged is moved to .lading/corrupt in the store, and fetched from where its image came from or went to.",
+    ),
+  );
+
+  verb(
+    program,
+    "prune",
+    "remove from Lading's own store what no image there needs",
+    ["prune --dry-run", "prune", "prune --older-than 7d"],
+    async () => (await import("./commands/prune.js")).prune,
+  )
+    .alias("gc")
+    .option("-n, --dry-run", "only show what would go, and how many bytes")
+    .option("--older-than <age>", "spare what was used since: 12h, 7d, 0; default: 24h, unfinished downloads 7d")
+    .addHelpText("after", storeNote("Safe while transfers run: what they use stays."));
 
   verb(
     program,

@@ -1,11 +1,16 @@
+import type { Stats } from "node:fs";
 import { join } from "node:path";
 import { ioError, LadingError, throwIfAborted } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestAlgorithm, digestHex, isDigest } from "../oci/digest.js";
+import { mediaTypes } from "../oci/media-types.js";
+import { rehash } from "./blob-intake.js";
 import { type Durability, openRegular, syncDirectory } from "./durable-file.js";
 import { errnoOf, type FileSystem, ifThere, removeFile } from "./file-system.js";
 import { ChunkMemory } from "./lent-chunk.js";
+import { isMismatch } from "./mismatch.js";
 import { makeFolder, refuseLink } from "./real-folder.js";
+import { bearsSeal, sealTime } from "./sealed-file.js";
 import type { ContentSource, ReadOptions } from "./store.js";
 import { createVerifier } from "./verify.js";
 
@@ -24,6 +29,14 @@ export interface StoredBlob {
   readonly size: number;
   /** When it was written or last used, in ms since 1970; exact to {@link useGrain}. */
   readonly used: number;
+  /** Nobody has written to it since it was verified, as far as a look at the file tells. */
+  readonly sealed: boolean;
+}
+
+export interface CheckOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Bytes that were read since the last call. */
+  readonly onBytes?: ((bytes: number) => void) | undefined;
 }
 
 /** Bytes read at once. */
@@ -56,7 +69,7 @@ export class BlobFolder implements ContentSource {
     const stat = await ifThere(fs.lstat(this.pathOf(digest)));
     if (stat === null) return null;
     if (!stat.isFile()) throw new LadingError("io", `${this.pathOf(digest)} is not a regular file`, { digest });
-    return { digest, size: stat.size, used: Math.max(stat.mtimeMs, stat.atimeMs) };
+    return storedBlob(digest, stat);
   }
 
   async has({ digest, size }: Descriptor): Promise<boolean> {
@@ -110,11 +123,14 @@ export class BlobFolder implements ContentSource {
         ahead?.catch(() => {});
         verifier?.update(chunk);
         throwIfAborted(signal);
+        if (position < size && chunk.byteLength === 0) {
+          throw new LadingError("size-mismatch", `${digest} became shorter while it was read`, { digest });
+        }
+        // Before the last chunk goes out: whoever sends this on has never sent a whole blob that is not what it is called.
+        if (position === size) verifier?.finish();
         yield chunk;
       }
-      if (position < size)
-        throw new LadingError("size-mismatch", `${digest} became shorter while it was read`, { digest });
-      verifier?.finish();
+      if (size === 0) verifier?.finish();
     } catch (error) {
       throw ioError(error, `reading ${digest} from the store`, { digest });
     } finally {
@@ -124,8 +140,8 @@ export class BlobFolder implements ContentSource {
   }
 
   /**
-   * Moves a finished, flushed file to its place. What is there already stays. The bytes must have been verified,
-   * and the file be in the same file system.
+   * Moves a finished, flushed file to its place. What is there already stays, unless somebody wrote to it. The bytes must
+   * have been verified, and the file be in the same file system.
    */
   async commit(temporary: string, { digest, size }: Descriptor): Promise<void> {
     const { fs, durability } = this.#options;
@@ -133,7 +149,7 @@ export class BlobFolder implements ContentSource {
     await makeFolder(fs, join(folder, ".."), durability);
     await makeFolder(fs, folder, durability);
     const there = await this.stat(digest);
-    if (there?.size === size && (await this.touch(there))) await removeFile(fs, temporary);
+    if (there?.size === size && there.sealed && (await this.touch(there))) await removeFile(fs, temporary);
     else await fs.rename(temporary, this.pathOf(digest));
     if (durability === "full") await syncDirectory(fs, folder);
   }
@@ -147,18 +163,52 @@ export class BlobFolder implements ContentSource {
    * Removes a blob unless it was used since it was looked at. It is moved aside first: whoever uses it after that
    * finds it gone and fetches it again, and whoever used it before has left a mark.
    * @param aside A name in the same file system.
+   * @param isUnused Asked once more when it is aside.
    */
-  async removeUnused(blob: StoredBlob, aside: string): Promise<boolean> {
+  async removeUnused(blob: StoredBlob, aside: string, isUnused?: () => Promise<boolean>): Promise<boolean> {
     const { fs } = this.#options;
     const path = this.pathOf(blob.digest);
     if ((await ifThere(fs.rename(path, aside).then(() => true))) === null) return false;
     const stat = await fs.lstat(aside);
-    if (Math.max(stat.mtimeMs, stat.atimeMs) > blob.used) {
+    if (Math.max(stat.mtimeMs, stat.atimeMs) > blob.used || (await isUnused?.()) === false) {
       await fs.rename(aside, path);
       return false;
     }
     await removeFile(fs, aside);
     return true;
+  }
+
+  /**
+   * Reads a blob to see whether it is what it is called, without a mark of its use. One that is, and was written to by other means
+   * than {@link commit}, is sealed, where this user may do that.
+   * @throws LadingError `not-found`, `io`, `cancelled`
+   */
+  async check(blob: StoredBlob, { signal, onBytes }: CheckOptions = {}): Promise<boolean> {
+    const { fs, clock } = this.#options;
+    const { digest, size } = blob;
+    const path = this.pathOf(digest);
+    const opened = await openRegular(fs, path, { mark: false });
+    if (opened === null) throw new LadingError("not-found", `${digest} is not in the store`, { digest });
+    const { handle, stat } = opened;
+    try {
+      const verifier = createVerifier({ mediaType: mediaTypes.octetStream, digest, size });
+      const update = (chunk: Uint8Array) => {
+        verifier.update(chunk);
+        onBytes?.(chunk.byteLength);
+      };
+      await rehash(handle, { update }, signal);
+      verifier.finish();
+      // One of somebody else's, or on a disk that may only be read, is looked at again each time.
+      const now = sealTime(clock());
+      if (!bearsSeal(stat) && (await handle.stat()).mtimeMs === stat.mtimeMs)
+        await handle.utimes(now, now).catch(() => {});
+      return true;
+    } catch (error) {
+      if (isMismatch(error)) return false;
+      throw ioError(error, `reading ${digest} from the store`, { digest });
+    } finally {
+      await handle.close();
+    }
   }
 
   /** Every blob. Names that are no digests, and what is no regular file, are passed over. */
@@ -169,7 +219,7 @@ export class BlobFolder implements ContentSource {
         const digest = `${algorithm}:${name}`;
         if (!isDigest(digest)) continue;
         const stat = await ifThere(fs.lstat(this.pathOf(digest)));
-        if (stat?.isFile()) yield { digest, size: stat.size, used: Math.max(stat.mtimeMs, stat.atimeMs) };
+        if (stat?.isFile()) yield storedBlob(digest, stat);
       }
     }
   }
@@ -177,4 +227,8 @@ export class BlobFolder implements ContentSource {
   #folderOf(digest: Digest): string {
     return join(this.#options.root, "blobs", digestAlgorithm(digest));
   }
+}
+
+function storedBlob(digest: Digest, stat: Stats): StoredBlob {
+  return { digest, size: stat.size, used: Math.max(stat.mtimeMs, stat.atimeMs), sealed: bearsSeal(stat) };
 }

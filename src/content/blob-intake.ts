@@ -6,12 +6,13 @@ import { createHasher } from "../oci/digest.js";
 import { abortable } from "./abortable.js";
 import type { BlobFolder } from "./blob-folder.js";
 import { writeStream } from "./blob-writer.js";
-import { type Durability, writeNewFile } from "./durable-file.js";
+import type { Durability } from "./durable-file.js";
 import { type FileSystem, removeFile } from "./file-system.js";
 import { ForeignError, foreignCall, foreignStream } from "./foreign-error.js";
 import type { IngestOptions } from "./layer-cache.js";
 import { isMismatch, retryMismatchOnce } from "./mismatch.js";
 import type { PartialFolder } from "./partial.js";
+import { sealFile } from "./sealed-file.js";
 import type { ByteSource, PutOptions } from "./store.js";
 import { createVerifier, readAll, type Verifier, verifyStream } from "./verify.js";
 
@@ -93,13 +94,13 @@ export class BlobIntake {
 
   /** Makes a finished file read-only and durable; it may then be moved to its place. */
   async seal(handle: FileHandle): Promise<void> {
-    await handle.chmod(0o444);
+    await sealFile(handle, this.#options.clock());
     if (this.#options.durability === "full") await handle.sync();
   }
 
   /** Small content is held in memory until it is verified, and written in one go. */
   async #takeSmall({ descriptor, read, report, onRetry }: Transfer): Promise<number> {
-    const { fs, durability, blobs, prepare } = this.#options;
+    const { fs, blobs, prepare } = this.#options;
     let transferred = 0;
     const bytes = await retryMismatchOnce(async () => {
       const counted = count(read(0), (chunk) => {
@@ -109,7 +110,13 @@ export class BlobIntake {
     }, onRetry);
     const temporary = (await prepare()).temporary();
     try {
-      await writeNewFile(fs, temporary, bytes, { durability, mode: 0o444 });
+      const handle = await this.#create(temporary);
+      try {
+        await handle.writeFile(bytes);
+        await this.seal(handle);
+      } finally {
+        await handle.close();
+      }
       await blobs.commit(temporary, descriptor);
     } catch (error) {
       await removeFile(fs, temporary).catch(() => {});
@@ -208,7 +215,11 @@ async function fill(
 }
 
 /** Hashes a file from its beginning. @returns Its size in bytes. */
-export async function rehash(handle: FileHandle, verifier: Verifier, signal?: AbortSignal): Promise<number> {
+export async function rehash(
+  handle: FileHandle,
+  verifier: Pick<Verifier, "update">,
+  signal?: AbortSignal,
+): Promise<number> {
   const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
   for (let position = 0; ; ) {
     throwIfAborted(signal);

@@ -1,6 +1,6 @@
 import { throwIfAborted } from "../errors.js";
 import type { Digest } from "../oci/digest.js";
-import type { StoredBlob } from "./blob-folder.js";
+import { type StoredBlob, useGrain } from "./blob-folder.js";
 import type { LayoutStore } from "./layout.js";
 import { reachable } from "./reachable.js";
 
@@ -9,12 +9,23 @@ export interface CollectOptions {
   readonly dryRun?: boolean;
   /**
    * What was written or used within this time stays, in ms: somebody may be about to name it, or in the midst of a
-   * transfer. @default 24 hours; 1 hour for {@link evictCache}
+   * transfer. What was used since the oldest transfer began that is under way stays in any case.
+   * @default 24 hours; 1 hour for {@link evictCache}
    */
   readonly graceMs?: number;
   /** ms since 1970. @default Date.now */
   readonly clock?: () => number;
+  /** Also what is only remembered for another engine. @default false */
+  readonly cache?: boolean;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface CollectedBlob {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  /** It was cached for another engine. */
+  readonly cached: boolean;
 }
 
 export interface EvictOptions extends CollectOptions {
@@ -28,6 +39,7 @@ export interface EvictOptions extends CollectOptions {
 
 /** What went, or would go. */
 export interface Collected {
+  readonly blobs: readonly CollectedBlob[];
   readonly digests: readonly Digest[];
   /** Bytes. */
   readonly freed: number;
@@ -42,17 +54,34 @@ const tenGigabytes = 10_000_000_000;
  * that is needed to know this cannot be read, nothing is removed.
  */
 export async function collect(store: LayoutStore, options: CollectOptions = {}): Promise<Collected> {
-  const { graceMs = day, clock = Date.now, signal } = options;
-  return await store.exclusively(signal, async () => {
+  const { graceMs = day, clock = Date.now, cache = false, signal } = options;
+  return await locked(store, options, async () => {
     const own = await reachable(store.blobs, await store.roots(), { signal });
     const remembered = await reachable(store.blobs, store.remembered(), { signal, opaqueRoots: true });
+    const before = await usedBefore(store, clock() - graceMs);
     const unused: StoredBlob[] = [];
     for await (const blob of store.blobs.list()) {
-      const needed = own.has(blob.digest) || remembered.has(blob.digest);
-      if (!needed && clock() - blob.used >= graceMs) unused.push(blob);
+      const needed = own.has(blob.digest) || (!cache && remembered.has(blob.digest));
+      if (!needed && blob.used <= before) unused.push(blob);
     }
-    return await remove(store, unused, options);
+    return await remove(store, unused, remembered, options);
   });
+}
+
+/** What was used later than this stays: by grace, and by what transfers under way have used since they began. */
+async function usedBefore(store: LayoutStore, cutoff: number): Promise<number> {
+  const since = await store.leasedSince();
+  // A use soon after another one leaves no mark.
+  return since === null ? cutoff : Math.min(cutoff, since - useGrain);
+}
+
+/** Who only looks stops nobody, and writes nothing. */
+async function locked<Result>(
+  store: LayoutStore,
+  { dryRun, signal }: CollectOptions,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  return dryRun === true ? await work() : await store.exclusively(signal, work);
 }
 
 /**
@@ -61,7 +90,7 @@ export async function collect(store: LayoutStore, options: CollectOptions = {}):
  */
 export async function evictCache(store: LayoutStore, options: EvictOptions): Promise<Collected> {
   const { keep, needFree = 0, graceMs = hour, clock = Date.now, signal } = options;
-  return await store.exclusively(signal, async () => {
+  return await locked(store, options, async () => {
     const own = await reachable(store.blobs, await store.roots(), { signal });
     const cached: StoredBlob[] = [];
     for await (const blob of store.blobs.list()) if (!own.has(blob.digest)) cached.push(blob);
@@ -69,14 +98,15 @@ export async function evictCache(store: LayoutStore, options: EvictOptions): Pro
     let size = cached.reduce((sum, blob) => sum + blob.size, 0);
     const { free, total } = await store.disk();
     const limit = Math.min(options.limit ?? defaultLimit(total), size - (needFree - free));
+    const before = await usedBefore(store, clock() - graceMs);
     const unwanted: StoredBlob[] = [];
     for (const blob of cached) {
       if (size <= limit) break;
-      if (keep?.has(blob.digest) || clock() - blob.used < graceMs) continue;
+      if (keep?.has(blob.digest) || blob.used > before) continue;
       unwanted.push(blob);
       size -= blob.size;
     }
-    return await remove(store, unwanted, options);
+    return await remove(store, unwanted, new Set(unwanted.map(({ digest }) => digest)), options);
   });
 }
 
@@ -84,11 +114,20 @@ function defaultLimit(diskSize: number): number {
   return Math.min(tenGigabytes, Math.floor(diskSize / 10));
 }
 
-async function remove(store: LayoutStore, blobs: readonly StoredBlob[], options: CollectOptions): Promise<Collected> {
-  const gone: StoredBlob[] = [];
-  for (const blob of blobs) {
-    throwIfAborted(options.signal);
-    if (options.dryRun === true || (await store.evict(blob))) gone.push(blob);
+async function remove(
+  store: LayoutStore,
+  unused: readonly StoredBlob[],
+  cache: ReadonlySet<Digest>,
+  { dryRun = false, signal }: CollectOptions,
+): Promise<Collected> {
+  const blobs: CollectedBlob[] = [];
+  for (const blob of unused) {
+    throwIfAborted(signal);
+    const { digest, size } = blob;
+    // A transfer that has begun meanwhile may have found the blob, and left no mark so soon after another use.
+    const isUnused = async () => blob.used <= (await usedBefore(store, blob.used));
+    if (dryRun || (await store.evict(blob, isUnused))) blobs.push({ digest, size, cached: cache.has(digest) });
   }
-  return { digests: gone.map(({ digest }) => digest), freed: gone.reduce((sum, { size }) => sum + size, 0) };
+  const freed = blobs.reduce((sum, { size }) => sum + size, 0);
+  return { blobs, digests: blobs.map(({ digest }) => digest), freed };
 }

@@ -14,13 +14,22 @@ export interface ReplaceOptions {
   readonly mode?: number;
 }
 
-/** Opens a file that must be a regular one: a symbolic link is refused, whatever it points at. Null where it is missing. */
-export async function openRegular(fs: FileSystem, path: string) {
+/**
+ * Opens a file that must be a regular one: a symbolic link is refused, whatever it points at. Null where it is missing.
+ * @param mark False: reading it is no use of it, where the system can leave its access time alone. @default true
+ */
+export async function openRegular(fs: FileSystem, path: string, { mark = true }: { readonly mark?: boolean } = {}) {
   let handle: Awaited<ReturnType<FileSystem["open"]>> | null;
+  // Windows has none of these flags. Without O_NONBLOCK a FIFO would hang here.
+  const flags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
   try {
-    // Windows has neither flag. Without O_NONBLOCK a FIFO would hang here.
+    const quiet = mark ? 0 : (constants.O_NOATIME ?? 0);
     handle = await ifThere(
-      fs.open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)),
+      fs.open(path, flags | quiet).catch((error: unknown) => {
+        // Of somebody else's file the access time is not ours to keep.
+        if (quiet === 0 || errnoOf(error) !== "EPERM") throw error;
+        return fs.open(path, flags);
+      }),
     );
   } catch (error) {
     if (errnoOf(error) === "ELOOP" || errnoOf(error) === "EMLINK") throw notRegular(path);

@@ -3,7 +3,7 @@ import { bareDescriptor, type Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
 import { parseDescriptor } from "../oci/manifest.js";
 import { readSmallFile, replaceFile } from "./durable-file.js";
-import { type FileSystem, ifThere } from "./file-system.js";
+import { type FileSystem, ifThere, removeFile } from "./file-system.js";
 import type { ImageFormat, LayerCache } from "./layer-cache.js";
 
 export interface LayerRecordsOptions {
@@ -53,6 +53,17 @@ export class LayerRecords implements LayerCache {
       for (const name of (await ifThere(fs.readdir(join(directory, folder)))) ?? []) {
         const descriptor = await this.#read(folder, name);
         if (descriptor !== null) yield descriptor;
+      }
+    }
+  }
+
+  /** Removes the records of content that is gone. */
+  async prune(has: (descriptor: Descriptor) => Promise<boolean>): Promise<void> {
+    const { fs, directory } = this.#options;
+    for (const folder of ["layers", "manifests"]) {
+      for (const name of (await ifThere(fs.readdir(join(directory, folder)))) ?? []) {
+        const descriptor = await this.#read(folder, name);
+        if (descriptor === null || !(await has(descriptor))) await removeFile(fs, join(directory, folder, name));
       }
     }
   }

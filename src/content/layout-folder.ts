@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { LadingError } from "../errors.js";
-import type { Digest } from "../oci/digest.js";
+import { type Digest, isDigest } from "../oci/digest.js";
 import { type Durability, readSmallFile, replaceFile, writeNewFile } from "./durable-file.js";
 import { type FileSystem, ifThere, removeFile } from "./file-system.js";
 import { LayoutIndex } from "./layout-index.js";
+import type { LeftFile } from "./left-file.js";
 import type { PartialFolder } from "./partial.js";
 import { makeFolder, refuseLink } from "./real-folder.js";
 
@@ -11,8 +12,6 @@ export interface LayoutFolderOptions {
   readonly fs: FileSystem;
   readonly directory: string;
   readonly durability: Durability;
-  /** ms since 1970 */
-  readonly clock: () => number;
   /** A new random name each time. */
   readonly random: () => string;
 }
@@ -20,8 +19,8 @@ export interface LayoutFolderOptions {
 /** Beside the standard's files: what is not content. */
 export const privateFolder = ".lading";
 const layoutVersion = "1.0.0";
-/** A damaged blob is kept this long for whoever wants to know what happened, in ms. */
-const corruptLifetime = 7 * 24 * 3600 * 1000;
+/** The folder of damaged blobs, in the private folder. */
+const corrupt = "corrupt";
 
 /** The folder of an OCI layout: how it comes to be, and how it is kept tidy. */
 export class LayoutFolder {
@@ -67,22 +66,32 @@ export class LayoutFolder {
     }
   }
 
-  /** Moves a damaged blob out of the way, so that it is fetched again; a layout that others made is left alone. */
-  async quarantine(path: string, digest: Digest): Promise<void> {
+  /**
+   * Moves a damaged blob out of the way, so that it is fetched again; a layout that others made is left alone. It stays there
+   * until somebody prunes the store: what a user lost is not removed behind the user's back.
+   * @returns Where it is now; null where it stayed, or is gone.
+   */
+  async quarantine(path: string, digest: Digest): Promise<string | null> {
     const { fs, random } = this.#options;
-    if (!(await refuseLink(fs, this.path(privateFolder)))) return;
-    await makeFolder(fs, this.path(privateFolder, "corrupt"), "fast");
-    await fs.rename(path, this.path(privateFolder, "corrupt", `${digest.replace(":", "-")}.${random()}`));
+    if (!(await refuseLink(fs, this.path(privateFolder)))) return null;
+    await makeFolder(fs, this.path(privateFolder, corrupt), "fast");
+    const aside = this.path(privateFolder, corrupt, `${digest.replace(":", "-")}.${random()}`);
+    return (await ifThere(fs.rename(path, aside).then(() => aside))) ?? null;
   }
 
-  /** Removes damaged blobs that nobody asked about. */
-  async sweep(): Promise<void> {
-    const { fs, clock } = this.#options;
-    const folder = this.path(privateFolder, "corrupt");
+  /** Damaged blobs that were put aside. */
+  async quarantined(): Promise<readonly LeftFile[]> {
+    const { fs } = this.#options;
+    const folder = this.path(privateFolder, corrupt);
+    const found: LeftFile[] = [];
     for (const name of (await ifThere(fs.readdir(folder))) ?? []) {
-      const stat = await ifThere(fs.lstat(join(folder, name)));
-      if (stat !== null && clock() - stat.ctimeMs > corruptLifetime) await removeFile(fs, join(folder, name));
+      const path = join(folder, name);
+      const stat = await ifThere(fs.lstat(path));
+      const digest = name.replace(/\..*$/, "").replace("-", ":");
+      if (stat === null || stat.isDirectory()) continue;
+      found.push({ path, digest: isDigest(digest) ? digest : null, size: stat.size, since: stat.ctimeMs });
     }
+    return found;
   }
 
   async #makeIndex(temporary: string): Promise<void> {

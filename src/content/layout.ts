@@ -1,8 +1,8 @@
-// Longer than 300 lines: one face over blobs, index, partial downloads and records of a layout, each of which has a
+// Longer than 300 lines: one face over blobs, index, partial downloads, leases and records of a layout, each of which has a
 // file of its own beside this one.
 import { randomBytes } from "node:crypto";
 import { dirname } from "node:path";
-import { LadingError, throwIfAborted } from "../errors.js";
+import { isLadingError, LadingError, throwIfAborted } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
@@ -18,13 +18,16 @@ import type { ContentIngest, ImageFormat, IngestOptions, LayerCache } from "./la
 import { LayerRecords } from "./layer-records.js";
 import { LayoutFolder, privateFolder } from "./layout-folder.js";
 import { type LayoutEntry, LayoutIndex } from "./layout-index.js";
+import { LeaseFolder } from "./lease-folder.js";
+import type { LeftFile } from "./left-file.js";
 import { withLock } from "./lock.js";
 import { isMismatch } from "./mismatch.js";
+import { OriginRecords } from "./origin-records.js";
 import { PartialFolder } from "./partial.js";
 import { ownIdentity, type ProcessIdentity } from "./process-identity.js";
 import { reachable } from "./reachable.js";
 import { makeFolder } from "./real-folder.js";
-import { isSealed } from "./sealed-file.js";
+import { isSealed, sealTime } from "./sealed-file.js";
 import type { ByteSource, ContentStore, FileBacked, PutOptions, PutResult, ReadOptions } from "./store.js";
 import { createVerifier, readVerified } from "./verify.js";
 
@@ -40,6 +43,8 @@ export interface LayoutStoreOptions {
   /** How long to wait for another process that writes the index, in ms. @default 60000 */
   readonly lockPatience?: number | undefined;
 }
+
+const damagedHint = "`lading verify` says what is damaged in the store, `lading repair` fetches it again";
 
 interface Signal {
   readonly signal?: AbortSignal | undefined;
@@ -72,8 +77,12 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
   readonly #lockPatience: number;
   readonly #folder: LayoutFolder;
   readonly #records: LayerRecords;
+  /** Where the images of the store came from. */
+  readonly origins: OriginRecords;
   readonly #intake: BlobIntake;
   readonly #puts = new InFlight<Digest>();
+  /** Blobs without a seal that were read and are what they are called: where they may not be sealed, that is known here. */
+  readonly #checked = new Set<string>();
   #prepared: Promise<PartialFolder> | null = null;
   #self: Promise<ProcessIdentity> | null = null;
 
@@ -89,14 +98,16 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     this.blobs = new BlobFolder({ ...parts, root: directory });
     this.#folder = new LayoutFolder({ ...parts, directory, random: this.#random });
     this.#intake = new BlobIntake({ ...parts, blobs: this.blobs, prepare: () => this.#prepare() });
-    this.#records = new LayerRecords({
+    const prepare = async (folder: string) => {
+      const partials = await this.#prepare();
+      await makeFolder(this.#fs, folder, "fast");
+      return partials.temporary();
+    };
+    this.#records = new LayerRecords({ fs: this.#fs, directory: this.#folder.path(privateFolder), prepare });
+    this.origins = new OriginRecords({
       fs: this.#fs,
-      directory: this.#folder.path(privateFolder),
-      prepare: async (folder) => {
-        const partials = await this.#prepare();
-        await makeFolder(this.#fs, folder, "fast");
-        return partials.temporary();
-      },
+      directory: this.#folder.path(privateFolder, "origins"),
+      prepare,
     });
   }
 
@@ -112,6 +123,23 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     });
   }
 
+  /**
+   * As `has`, for who would fetch the content otherwise: what somebody wrote to since it was verified is read once more, and
+   * put aside where it is not what it is called.
+   */
+  async intact(descriptor: Descriptor, { signal }: Signal = {}): Promise<boolean> {
+    return await onDisk("looking into the store", async () => {
+      const blob = await this.blobs.stat(descriptor.digest);
+      if (blob === null || blob.size !== descriptor.size || !(await this.blobs.touch(blob))) return false;
+      const key = `${blob.digest} ${blob.used}`;
+      if (blob.sealed || this.#checked.has(key)) return true;
+      const good = await this.blobs.check(blob, { signal });
+      if (good) this.#checked.add(key);
+      else await this.quarantine(blob.digest);
+      return good;
+    });
+  }
+
   async *get(descriptor: Descriptor, options: ReadOptions = {}): AsyncGenerator<Uint8Array> {
     const blob = await onDisk("looking into the store", () => this.blobs.stat(descriptor.digest));
     if (blob !== null) await this.blobs.touch(blob);
@@ -119,14 +147,14 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
       yield* this.blobs.get(descriptor, options);
     } catch (error) {
       if (isMismatch(error) && blob?.size === descriptor.size) await this.#quarantine(blob.digest);
-      throw error;
+      throw isMismatch(error) && isLadingError(error) ? error.with({ hint: damagedHint }) : error;
     }
   }
 
   async put(descriptor: Descriptor, source: ByteSource, options: PutOptions = {}): Promise<PutResult> {
     throwIfAborted(options.signal);
     const exists = async (): Promise<PutResult | null> =>
-      (await this.has(descriptor)) ? { outcome: "exists", transferred: 0 } : null;
+      (await this.intact(descriptor, options)) ? { outcome: "exists", transferred: 0 } : null;
     const take = async (onBytes: (stored: number) => void): Promise<PutResult> => {
       if (await this.#takeFile(descriptor, options)) {
         onBytes(descriptor.size);
@@ -159,7 +187,7 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
   ): Promise<boolean> {
     const { digest, size } = descriptor;
     return await onDisk(`linking ${digest} into the store`, async () => {
-      if (await this.has(descriptor)) return true;
+      if (await this.intact(descriptor)) return true;
       const stat = await ifThere(this.#fs.lstat(path));
       if (!stat?.isFile()) throw new LadingError("not-found", `${path} is no file`, { digest });
       if (stat.size !== size) throw new LadingError("size-mismatch", `${path} has ${stat.size} bytes`, { digest });
@@ -167,7 +195,8 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
       const temporary = partials.temporary();
       const trusted = verified && isSealed(stat);
       // Before the file has a second name: one that looks old could be collected before anybody names its image.
-      if (trusted) await this.#fs.lutimes(path, this.#clock() / 1000, this.#clock() / 1000);
+      const now = sealTime(this.#clock());
+      if (trusted) await this.#fs.lutimes(path, now, now);
       const cloned = await cloneFile(this.#fs, path, temporary, { hardLink: trusted });
       if (cloned === null) return false;
       try {
@@ -237,12 +266,73 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     return await onDisk(`removing ${digest}`, () => this.blobs.remove(digest));
   }
 
-  /** Removes a blob that nobody has used since it was looked at, and that nobody is fetching. */
-  async evict(blob: StoredBlob): Promise<boolean> {
+  /**
+   * Removes a blob that nobody has used since it was looked at, and that nobody is fetching.
+   * @param isUnused Asked once more while nobody can see the blob: a transfer that has begun by then may have seen it.
+   */
+  async evict(blob: StoredBlob, isUnused?: () => Promise<boolean>): Promise<boolean> {
     if (this.#puts.has(blob.digest)) return false;
     return await onDisk(`removing ${blob.digest}`, async () => {
       const partials = await this.#prepare();
-      return await this.blobs.removeUnused(blob, partials.temporary());
+      return await this.blobs.removeUnused(blob, partials.temporary(), isUnused);
+    });
+  }
+
+  /**
+   * Says that a transfer is under way: what it uses from now on is not collected before it has ended, whether an image names
+   * it yet or not. A store that may only be read is not collected anyway.
+   */
+  async lease(): Promise<() => Promise<void>> {
+    try {
+      await this.#prepare();
+      const leases = await this.#leases();
+      await makeFolder(this.#fs, this.#folder.path(privateFolder, "leases"), "fast");
+      return await leases.take();
+    } catch {
+      return async () => {};
+    }
+  }
+
+  /** When the oldest transfer that is under way began, in ms since 1970; null where none is. */
+  async leasedSince(): Promise<number | null> {
+    return await onDisk("looking at who uses the store", async () => await (await this.#leases()).oldest());
+  }
+
+  /** True where there is a layout, were it an empty one. */
+  async exists(): Promise<boolean> {
+    return await onDisk("looking for the store", async () => {
+      return (await ifThere(this.#fs.lstat(this.#folder.path("oci-layout")))) !== null;
+    });
+  }
+
+  /** Moves a damaged blob aside, where nobody takes it for a good one. @returns Where it is now. */
+  async quarantine(digest: Digest): Promise<string | null> {
+    return await onDisk(`putting ${digest} aside`, async () => {
+      await this.#prepare();
+      return await this.#folder.quarantine(this.blobs.pathOf(digest), digest);
+    });
+  }
+
+  /** Damaged blobs that were put aside. */
+  async quarantined(): Promise<readonly LeftFile[]> {
+    return await onDisk("looking at what was put aside", () => this.#folder.quarantined());
+  }
+
+  /** Partial downloads and small files that nobody is at. @param lifetime ms since they were written last; what is younger stays. */
+  async leftovers(lifetime: number): Promise<readonly LeftFile[]> {
+    return await onDisk("looking at partial downloads", async () => await (await this.#partials()).left(lifetime));
+  }
+
+  /** Removes what {@link quarantined} or {@link leftovers} has found. */
+  async discard({ path }: LeftFile): Promise<void> {
+    await onDisk(`removing ${path}`, async () => (await this.#partials()).discard(path));
+  }
+
+  /** Forgets what is remembered of content that is not here any more. */
+  async forget(): Promise<void> {
+    await onDisk("tidying the store", async () => {
+      await this.#records.prune((descriptor) => this.blobs.has(descriptor));
+      await this.origins.keep(new Set((await this.roots()).map(({ digest }) => digest)));
     });
   }
 
@@ -384,6 +474,12 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     }
   }
 
+  async #leases(): Promise<LeaseFolder> {
+    const directory = this.#folder.path(privateFolder, "leases");
+    const self = await this.#identity();
+    return new LeaseFolder({ fs: this.#fs, directory, self, random: this.#random, clock: this.#clock });
+  }
+
   async #quarantine(digest: Digest): Promise<void> {
     try {
       await this.#folder.quarantine(this.blobs.pathOf(digest), digest);
@@ -418,7 +514,6 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     const partials = await this.#partials();
     await this.#folder.make(partials);
     await partials.sweep().catch(() => {});
-    await this.#folder.sweep().catch(() => {});
     return partials;
   }
 }

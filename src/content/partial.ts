@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import type { Descriptor } from "../oci/descriptor.js";
-import { digestAlgorithm, digestHex } from "../oci/digest.js";
+import { digestAlgorithm, digestHex, isDigest } from "../oci/digest.js";
 import { readSmallFile, writeNewFile } from "./durable-file.js";
 import { type FileSystem, ifThere, removeFile } from "./file-system.js";
+import type { LeftFile } from "./left-file.js";
 import { isAlive, type ProcessIdentity, parseIdentity } from "./process-identity.js";
 
 export interface PartialFolderOptions {
@@ -16,7 +17,7 @@ export interface PartialFolderOptions {
 }
 
 /** A partial download that nobody comes back for is kept this long, in ms. */
-const partialLifetime = 7 * 24 * 3600 * 1000;
+export const partialLifetime = 7 * 24 * 3600 * 1000;
 /** A small file of a killed process is kept this long, in ms: its name says nothing of its owner. */
 const temporaryLifetime = 24 * 3600 * 1000;
 
@@ -112,6 +113,22 @@ export class PartialFolder {
     let total = 0;
     for (const name of await this.#names()) total += (await ifThere(fs.lstat(join(directory, name))))?.size ?? 0;
     return total;
+  }
+
+  /** Content that nobody is at, and that was written last so many ms ago or more. */
+  async left(lifetime: number): Promise<readonly LeftFile[]> {
+    const { fs, directory, clock } = this.#options;
+    const found: LeftFile[] = [];
+    for (const name of await this.#names()) {
+      if (name.endsWith(stateSuffix) || name.startsWith("tmp.")) continue;
+      const stat = await ifThere(fs.lstat(join(directory, name)));
+      const age = stat === null ? 0 : clock() - stat.mtimeMs;
+      if (stat === null || age < lifetime || (await this.#isHeld(name, age))) continue;
+      const digest = name.replace(/\..*$/, "").replace("-", ":");
+      const path = join(directory, name);
+      found.push({ path, digest: isDigest(digest) ? digest : null, size: stat.size, since: stat.mtimeMs });
+    }
+    return found;
   }
 
   /** Removes what is too old or of no use to anybody; never what a living process writes. */

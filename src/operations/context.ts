@@ -12,6 +12,7 @@ import { abortError, isLadingError, LadingError, type Side, throwIfAborted } fro
 import { Parser } from "../image/parser.js";
 import { type RemoteImage, wireName } from "../image/remote-image.js";
 import type { FetchCredentials } from "../oci/credential.js";
+import type { Digest } from "../oci/digest.js";
 import type { Network } from "../registry/checked-lookup.js";
 import type { RegistryClient } from "../registry/client.js";
 import type { Clock } from "../registry/clock.js";
@@ -183,6 +184,21 @@ export class ClientContext {
       return new LayoutStore(this.config.store);
     })();
     return this.#store;
+  }
+
+  /** Runs a transfer through the store: what it uses is not collected before it has ended. */
+  async holding<Result>(work: () => Promise<Result>): Promise<Result> {
+    const release = await (await this.store()).lease();
+    try {
+      return await work();
+    } finally {
+      await release();
+    }
+  }
+
+  /** Remembers which repository has an image of the store, so that it can be repaired from there. Never fails. */
+  async rememberOrigin(root: Digest, image: RemoteImage): Promise<void> {
+    await (await this.store()).origins.remember(root, wirePath(image)).catch(() => {});
   }
 
   /**

@@ -8,7 +8,7 @@ import type { ClientContext } from "./context.js";
 import { checkSource, fileBytes, isDirectory, sidedAsRead } from "./file-source.js";
 import { intoEngine } from "./into-engine.js";
 import type { LoadOptions } from "./load.js";
-import { withProgress } from "./transfer-progress.js";
+import { type TransferProgress, withProgress } from "./transfer-progress.js";
 
 /** A folder or a tar by its path, or a tar's bytes. */
 export type ImportSource = string | AsyncIterable<Uint8Array>;
@@ -43,7 +43,7 @@ export async function importImage(
   callerSignal: AbortSignal,
 ): Promise<ImportResult> {
   checkSource(given);
-  return await withProgress(options.progress, callerSignal, async (progress, signal) => {
+  const importing = async (progress: TransferProgress, signal: AbortSignal): Promise<ImportResult> => {
     const source = typeof given === "string" ? given : abortable(given, signal);
     const { engine, kind } = await context.engine(signal);
     const info = await engine.info(signal);
@@ -67,7 +67,8 @@ export async function importImage(
     const id = images[0]?.id ?? root.digest;
     const json: ImportJson = { engine: kind, local: local.toString(), id, digest: root.digest };
     return { engine: kind, local, id, digest: root.digest, toJSON: () => json };
-  });
+  };
+  return await context.holding(() => withProgress(options.progress, callerSignal, importing));
 }
 
 async function rootFilesystem(source: ImportSource, spoolDirectory: string) {

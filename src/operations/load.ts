@@ -47,7 +47,7 @@ export async function load(
   callerSignal: AbortSignal,
 ): Promise<LoadResult> {
   checkSource(source);
-  return await withProgress(options.progress, callerSignal, async (progress, signal) => {
+  const loading = async (progress: TransferProgress, signal: AbortSignal) => {
     const { kind } = await context.engine(signal);
     const platform = wantedPlatform(options.platform, context.config.platform, null);
     const offered = await readImages(context, source, platform, progress, signal).catch((error: unknown) => {
@@ -55,7 +55,8 @@ export async function load(
     });
     const images = await intoEngine(context, offered, options.force ?? false, progress, signal);
     return loadResult(kind, images);
-  });
+  };
+  return await context.holding(() => withProgress(options.progress, callerSignal, loading));
 }
 
 async function readImages(

@@ -43,7 +43,9 @@ export async function pull(
     const repository = await context.repository(remote, "source", options);
     const target = localTarget(context, remote, local);
     progress.pull({ src: remote, dst: target ?? new LocalImage(remote.name, null) });
-    const outcome = await new Pull(context, engine, repository, remote, options, progress, signal).run(target);
+    const running = new Pull(context, engine, repository, remote, options, progress, signal);
+    const outcome = await context.holding(() => running.run(target));
+    if (kind === "store") await context.rememberOrigin(outcome.selection.root.digest, remote);
     return pullResult(remote, kind, outcome, (performance.now() - started) / 1000);
   };
   return await context.transfers.run(() => withProgress(options.progress, callerSignal, transfer), callerSignal);
@@ -254,7 +256,9 @@ function expectedId(info: EngineInfo, { root, image }: Selection): Digest | null
   return image?.manifest.kind === "image" ? image.manifest.config.digest : null;
 }
 
+/** What somebody wrote to on the disk is not taken for whole: it is fetched again. */
 async function whole(store: LayoutStore, { tree }: Selection): Promise<boolean> {
-  const there = await Promise.all(tree.blobs.map((blob) => store.has(blob)));
+  const needed = [...tree.blobs, ...tree.manifests.map(({ descriptor }) => descriptor)];
+  const there = await Promise.all(needed.map((blob) => store.intact(blob)));
   return there.every(Boolean);
 }

@@ -52,7 +52,8 @@ export async function push(
     const src = local instanceof LocalImage ? local : new LocalImage(local.replace(":", "-"), null);
     progress.push({ src, dst: remote });
     const request = { local, remote, tags, options, progress, signal };
-    const outcome = await new Push(context, engine, repository, request).run();
+    const running = new Push(context, engine, repository, request);
+    const outcome = await context.holding(() => running.run());
     return pushResult({ local, remote, tags, kind, ...outcome, seconds: (performance.now() - started) / 1000 });
   };
   return await context.transfers.run(() => withProgress(options.progress, callerSignal, transfer), callerSignal);
@@ -98,6 +99,18 @@ class Push {
     const info = await this.#engine.info(signal);
     const platform = wantedPlatform(options.platform, this.#context.config.platform, null);
     const store = await this.#context.store();
+    const outcome = await this.#send(store, info, image, platform);
+    // What the store may lose from here on can be had from there.
+    if (this.#engine.kind === "store") await this.#context.rememberOrigin(image.id, this.#request.remote);
+    return outcome;
+  }
+
+  async #send(
+    store: TransferStore,
+    info: EngineInfo,
+    image: EngineImage,
+    platform: Platform | null,
+  ): Promise<PushOutcome> {
     const known = await this.#knownTree(store, image, platform);
     const unchanged = known === null ? null : await this.#alreadyThere(known);
     if (known !== null && unchanged !== null) {

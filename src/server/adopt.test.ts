@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -18,6 +18,7 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "lading-adopt-"));
   path = join(directory, "file");
   await writeFile(path, content, { mode: 0o444 });
+  await utimes(path, 1e9, 1e9);
 });
 afterEach(async () => {
   for (const registry of open.splice(0)) await registry.close();

@@ -14,7 +14,7 @@ import { createRegistry } from "./registry.js";
 /** Pushes images for ever or a number of times, and prints each tag once it is acknowledged. With a folder, blobs are files there that the registry adopts. */
 const pusher = `
 import { createHash, randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { utimesSync, writeFileSync } from "node:fs";
 import { createRegistry } from "./registry.mjs";
 const [directory, repository, count, folder] = process.argv.slice(2);
 const registry = createRegistry({ storage: { directory }, onError: (error) => console.error(error) });
@@ -30,6 +30,7 @@ const blob = async (bytes) => {
   if (folder) {
     const path = folder + "/" + randomBytes(8).toString("hex");
     writeFileSync(path, bytes, { mode: 0o444 });
+    utimesSync(path, 1e9, 1e9);
     const descriptor = { mediaType: "application/octet-stream", digest, size: bytes.length };
     if (!(await registry.adoptBlob({ repository, descriptor, path }))) throw new Error("not adopted");
     return { digest, size: bytes.length };

@@ -35,6 +35,7 @@ beforeEach(async () => {
   storage = new FilesystemStorage(root, { durable: true });
   await storage.open({ write: true });
   await writeFile(file, content, { mode: 0o444 });
+  await utimes(file, 1e9, 1e9);
 });
 afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
@@ -80,6 +81,7 @@ describe("a file of another store", () => {
 
   it.each([
     ["may be written", () => chmod(file, 0o644)],
+    ["was written to since it was verified", () => utimes(file, 1e9, 1e9 + 0.25)],
     ["is a symbolic link", async () => await symlink(file, `${file}.link`), ".link"],
     ["is a folder", () => mkdir(`${file}.folder`, { mode: 0o555 }), ".folder"],
     ["is not there", async () => {}, ".missing"],
@@ -102,6 +104,7 @@ describe("a file of another store", () => {
     const folder = await mkdtemp(join(otherDisk ?? "", "lading-adopt-"));
     try {
       await writeFile(join(folder, "file"), content, { mode: 0o444 });
+      await utimes(join(folder, "file"), 1e9, 1e9);
       expect(await adopt(join(folder, "file"))).toBe(false);
       expect([await storage.blobSize(digest), await readdir(join(root, "tmp"))]).toEqual([null, []]);
     } finally {

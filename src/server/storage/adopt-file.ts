@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { cloneFile } from "../../content/clone-file.js";
 import { openRegular } from "../../content/durable-file.js";
 import type { FileSystem } from "../../content/file-system.js";
-import { isSealed } from "../../content/sealed-file.js";
+import { isSealed, sealTime } from "../../content/sealed-file.js";
 import { ensureDirectory, isErrno, syncDirectory } from "./durable.js";
 
 export interface AdoptOptions {
@@ -31,7 +31,7 @@ export async function adoptFile(path: string, target: string, options: AdoptOpti
   try {
     if (!isSealed(stat) || stat.size !== size) return false;
     // a blob that is committed counts as fresh, and a draft that looks old could be swept under our feet
-    const now = new Date();
+    const now = sealTime(Date.now());
     await handle.utimes(now, now);
     // the other store may have promised less than we do
     if (durable) await handle.sync();
@@ -60,6 +60,8 @@ function isTheSame(draft: Stats, opened: Stats, cloned: "reflink" | "hard-link")
 
 async function seal(fs: FileSystem, path: string, durable: boolean): Promise<void> {
   await fs.chmod(path, 0o444);
+  const now = sealTime(Date.now());
+  await fs.utimes(path, now, now);
   if (!durable) return;
   const handle = await fs.open(path, "r");
   try {

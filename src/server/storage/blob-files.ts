@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { type FileSystem, ifThere } from "../../content/file-system.js";
+import { sealTime } from "../../content/sealed-file.js";
 import { type Digest, digestAlgorithm, digestHex, isDigest } from "../../oci/digest.js";
 import { KeyedMutex } from "../mutex.js";
 import { adoptFile } from "./adopt-file.js";
@@ -46,6 +47,7 @@ export class BlobFiles implements Blobs {
     await this.#mutex.run(digest, async () => {
       if ((await this.#revive(digest)) === bytes.length) return await touch(fs, this.#path(digest));
       await writeWhole(fs, this.#path(digest), bytes, { ...options, mode: 0o444 });
+      await touch(fs, this.#path(digest));
     });
   }
 
@@ -73,6 +75,7 @@ export class BlobFiles implements Blobs {
       }
       const directory = join(path, "..");
       await ensureDirectory(fs, directory, durable);
+      await touch(fs, from);
       await fs.rename(from, path);
       // a blob never changes again; where the file system has no modes, nothing is lost
       if (process.platform !== "win32") await fs.chmod(path, 0o444).catch(() => undefined);
@@ -152,8 +155,9 @@ export class BlobFiles implements Blobs {
   }
 }
 
+/** Says when a blob was used, and that nobody has written to it since: so another store may trust it. */
 async function touch(fs: FileSystem, path: string): Promise<void> {
-  const now = new Date();
+  const now = sealTime(Date.now());
   // a file of another user keeps its time
   await fs.utimes(path, now, now).catch(() => undefined);
 }
