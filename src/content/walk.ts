@@ -2,7 +2,7 @@ import { LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
-import { type Manifest, type RawManifest, rawManifest } from "../oci/manifest.js";
+import { type Manifest, parseManifest, type RawManifest } from "../oci/manifest.js";
 import { isForeignLayerType, isIndexType, isManifestType } from "../oci/media-types.js";
 import type { ContentSource } from "./store.js";
 import { readVerified } from "./verify.js";
@@ -13,8 +13,9 @@ export type ManifestReader = (descriptor: Descriptor) => Promise<RawManifest>;
 /** Reads manifests out of any content source. */
 export function manifestReader(source: ContentSource, signal?: AbortSignal): ManifestReader {
   return async (descriptor) => {
+    const { mediaType, digest, size } = descriptor;
     const bytes = await readVerified(source, descriptor, { limit: limits.manifest, signal });
-    return rawManifest(bytes, descriptor.mediaType);
+    return { descriptor: { mediaType, digest, size }, bytes, manifest: parseManifest(bytes, mediaType) };
   };
 }
 

@@ -18,6 +18,8 @@ export const limits = {
   errorBody: 64 * 1024,
   /** How much of a remote error text is shown, in characters. */
   errorText: 2048,
+  /** All headers of one answer together: warnings may be many, and one answer may not fill the memory. */
+  responseHeaders: 128 * 1024,
   /** A page of tags, of the catalog or of referrers. */
   listBody: 8 * 1024 * 1024,
   /** Redirects followed for one request. */

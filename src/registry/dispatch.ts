@@ -2,6 +2,7 @@ import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
 import type { SecureContext } from "node:tls";
 import { giveBack } from "../content/lent-chunk.js";
 import { abortError, isLadingError } from "../errors.js";
+import { limits } from "../oci/limits.js";
 import { AbortListeners } from "./abort-listeners.js";
 import { addressKind } from "./address.js";
 import { Agents } from "./agents.js";
@@ -81,6 +82,7 @@ export class HttpDispatch {
     const options: RequestOptions & Record<string, unknown> = {
       method: call.method,
       headers: call.headers,
+      maxHeaderSize: limits.responseHeaders,
       agent: await this.#agents.agent({ url, proxy, permit, sending: typeof call.body === "function" }),
       // The proxy's own address is the user's word, and behind it names are the proxy's to look up.
       ...(proxy === null ? { lookup: checkedLookup(await this.#network(), permit) } : {}),

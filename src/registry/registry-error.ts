@@ -201,6 +201,11 @@ export function networkError(error: unknown, url: URL, details: LadingErrorDetai
   if (isLadingError(error)) return error;
   const code = systemCode(error);
   const reason = safeText(error instanceof Error && error.message !== "" ? error.message : (code ?? String(error)));
+  if (code === "HPE_HEADER_OVERFLOW") {
+    // Without its cause, which holds the answer as it came.
+    const message = `${url.host} answers with more than ${limits.responseHeaders} bytes of headers`;
+    return new LadingError("limit-exceeded", message, details);
+  }
   // What OpenSSL says of an answer in plain http.
   if (code === "EPROTO" && /wrong version number|packet length too long/.test(reason)) {
     return new LadingError("tls", `${url.host} does not speak TLS`, {
