@@ -63,6 +63,9 @@ export class HttpDispatch {
         // A kept connection that the server had closed meanwhile: no attempt at all, so the next one is tried.
         const stale = request.reusedSocket && typeof call.body !== "function" && isLadingError(error);
         if (!(stale && error.code === "unreachable" && !(error.cause instanceof IdleError))) throw error;
+        // Or it was not stale, and the server has done its work before it broke.
+        const confirmed = (await call.confirm?.()) ?? null;
+        if (confirmed !== null) return confirmed;
       }
     }
   };

@@ -144,6 +144,24 @@ describe("a deletion", () => {
     expect(registry.log).toEqual([`DELETE ${byDigest}`, `HEAD ${byDigest}`]);
   });
 
+  test("whose answer is lost on a kept connection is not taken for one of nothing either", async () => {
+    const { repository } = await open();
+    registry.handlers.push(
+      on(
+        "DELETE",
+        byDigest,
+        (exchange) => {
+          registry.manifests.clear();
+          exchange.request.socket.destroy();
+        },
+        1,
+      ),
+    );
+    await repository.head("v1");
+    await repository.deleteManifest(descriptor.digest);
+    expect(registry.log).toEqual([`HEAD ${byTag}`, `DELETE ${byDigest}`, `HEAD ${byDigest}`]);
+  });
+
   test("that was lost on its way is sent again", async () => {
     const { repository } = await open();
     registry.handlers.push(on("DELETE", byDigest, ({ request }) => void request.socket.destroy(), 1));
