@@ -20,6 +20,8 @@ export async function findDockerRegistry(): Promise<string | null> {
 export interface DockerRegistry {
   readonly url: string;
   readonly port: number;
+  /** Its storage: `docker/registry/v2/…` is in it. */
+  readonly data: string;
   close(): Promise<void>;
 }
 
@@ -54,7 +56,7 @@ export async function startDockerRegistry(
     await close();
     throw error;
   }
-  return { url: `http://127.0.0.1:${port}`, port, close };
+  return { url: `http://127.0.0.1:${port}`, port, data: join(folder, "data"), close };
 }
 
 async function freePort(): Promise<number> {
