@@ -70,7 +70,8 @@ async function acquire(path: string, options: LockOptions): Promise<string> {
 /** File systems without hard links say one of these. */
 const cannotLink: ReadonlySet<string | undefined> = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);
 
-async function tryCreate(fs: FileSystem, own: string, path: string): Promise<boolean> {
+/** Gives a finished file its place, where nothing is there yet: only one of several can. False for the others. */
+export async function tryCreate(fs: FileSystem, own: string, path: string): Promise<boolean> {
   try {
     await fs.link(own, path).catch(async (error: unknown) => {
       if (!cannotLink.has(errnoOf(error))) throw error;

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { ClusterConfig, Config } from "../config/config.js";
 import { LadingError, type Side } from "../errors.js";
 import { authorityOf, isLoopbackHost } from "../image/reference.js";
@@ -10,6 +11,7 @@ import type { Network } from "../registry/checked-lookup.js";
 import type { RegistryClient } from "../registry/client.js";
 import type { Clock } from "../registry/clock.js";
 import type { Repository } from "../registry/repository.js";
+import type { UploadJournal } from "../registry/upload-journal.js";
 import type { Registry } from "../server/index.js";
 
 export interface ConnectionOptions {
@@ -40,6 +42,7 @@ export class RegistryConnections {
   /** Hosts where both http and https are allowed, and whether they speak the former. */
   readonly #plain = new Map<string, Promise<boolean>>();
   #credentials: Promise<FetchCredentials> | null = null;
+  #uploads: Promise<UploadJournal> | null = null;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -194,6 +197,7 @@ export class RegistryConnections {
       authHosts,
       insecureHosts: config.insecure,
       perHost: config.concurrency.perHost,
+      uploads: () => this.#journal(),
       env,
       onWarning,
       ...(onDebug === null ? {} : { onDebug }),
@@ -201,6 +205,14 @@ export class RegistryConnections {
       clock,
       random,
     });
+  }
+
+  /** Beside the store: whoever may read what is sent may go on sending it. */
+  #journal(): Promise<UploadJournal> {
+    this.#uploads ??= import("../registry/upload-journal.js").then(
+      ({ UploadJournal }) => new UploadJournal({ directory: join(this.#options.config.store, ".lading", "uploads") }),
+    );
+    return this.#uploads;
   }
 
   #defaultCredentials(): Promise<FetchCredentials> {

@@ -109,6 +109,17 @@ export class Authenticator {
     return (await this.#credential(access, signal)) !== null;
   }
 
+  /**
+   * Who requests are made as, for what is kept from one run to the next: never a secret, and a user's name rather than what
+   * proves it. Empty for nobody, and as long as the registry has not asked.
+   */
+  async identity(access: Access, signal: AbortSignal | undefined): Promise<string> {
+    if (this.#method === null) return "";
+    const credential = await this.#credential(access, signal);
+    if (credential === null) return "";
+    return "username" in credential ? `user ${credential.username}` : `token ${credentialId(credential)}`;
+  }
+
   /** After a refusal that no new token could mend: the next request asks for the credential again. */
   forget(access: Access): void {
     this.#credentials.get(access.fetchCredentials)?.delete(accessKey(access));

@@ -11,6 +11,7 @@ import type { RateBudget } from "./rate-budget.js";
 import { Repository } from "./repository.js";
 import type { ListOptions } from "./tags.js";
 import { createTransport, type Transport } from "./transport.js";
+import type { UploadJournal } from "./upload-journal.js";
 import type { GateRules } from "./url-gate.js";
 
 export interface RegistryClientOptions {
@@ -37,6 +38,8 @@ export interface RegistryClientOptions {
   readonly onWarning?: ((text: string) => void) | undefined;
   /** One line per request, without secrets. */
   readonly onDebug?: ((text: string) => void) | undefined;
+  /** Where uploads that break off are kept for the next run. @default nowhere */
+  readonly uploads?: (() => Promise<UploadJournal>) | undefined;
   /** How long a connection may be silent, in ms. @default 60 000 */
   readonly idleTimeout?: number | undefined;
   /** How names become addresses. @default the system's way */
@@ -186,6 +189,10 @@ export class RegistryClient {
       clock: this.#clock,
       random: this.#random,
       pauses: this.#transport.pauses,
+      identity: this.#transport.identity,
+      // A registry of this process ends with it, and what it is given goes no further than to a disk.
+      uploads: this.#options.handler === undefined ? (this.#options.uploads ?? null) : null,
+      onWarning: this.#options.onWarning ?? (() => {}),
       budgets: this.#transport.budgets,
     });
   }

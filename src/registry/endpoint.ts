@@ -5,10 +5,13 @@ import type { BlobSharing } from "./blob-sharing.js";
 import { discard, readBody } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
 import type { Clock } from "./clock.js";
+import type { Access } from "./credential.js";
 import type { HostPauses } from "./host-pauses.js";
 import type { RateBudgets } from "./rate-budget.js";
 import { registryError } from "./registry-error.js";
 import { backOff, isTransient, retryPolicy } from "./retry.js";
+import type { Transport } from "./transport.js";
+import type { UploadJournal } from "./upload-journal.js";
 
 /** A request to one repository, as the files of this room make them. */
 export interface EndpointRequest {
@@ -49,6 +52,10 @@ export interface EndpointOptions {
   readonly random: () => number;
   readonly pauses: HostPauses;
   readonly budgets: RateBudgets;
+  readonly identity: Transport["identity"];
+  /** Null where uploads are not kept. */
+  readonly uploads: (() => Promise<UploadJournal>) | null;
+  readonly onWarning: (text: string) => void;
 }
 
 /** Whole components only, so that no name leads out of its place in a URL; the full grammar is the parser's. */
@@ -66,6 +73,9 @@ export class Endpoint {
   readonly sharing: BlobSharing | null;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly uploads: (() => Promise<UploadJournal>) | null;
+  readonly onWarning: (text: string) => void;
+  readonly #identity: Transport["identity"];
   readonly #pauses: HostPauses;
   readonly #budgets: RateBudgets;
   readonly #repository: string | null;
@@ -85,6 +95,9 @@ export class Endpoint {
     this.sharing = options.sharing;
     this.clock = options.clock;
     this.random = options.random;
+    this.uploads = options.uploads;
+    this.onWarning = options.onWarning;
+    this.#identity = options.identity;
     this.#pauses = options.pauses;
     this.#budgets = options.budgets;
     this.#fetchCredentials = options.fetchCredentials;
@@ -108,16 +121,9 @@ export class Endpoint {
 
   /** @throws LadingError by the table of codes, with this end's side */
   async send(request: EndpointRequest): Promise<Answer> {
-    const { method, url, actions, signal, digest, mountFrom } = request;
+    const { method, url, actions, signal, digest, mountFrom, catalog } = request;
     const details = { side: this.side, ...(digest === undefined ? {} : { digest }) };
-    const access = {
-      fetchCredentials: this.#fetchCredentials,
-      repository: this.#repository,
-      actions,
-      side: this.side,
-      mountFrom,
-      catalog: request.catalog,
-    };
+    const access = { ...this.#access(actions), mountFrom, catalog };
     const call: Call = {
       method,
       url,
@@ -172,6 +178,15 @@ export class Endpoint {
         await this.pause(request.url, backOff(attempt, this.random), request.signal);
       }
     }
+  }
+
+  /** Who writes here, as far as the registry has asked: see {@link Authenticator.identity}. */
+  async identity(signal: AbortSignal | undefined): Promise<string> {
+    return await this.#identity(this.#access(["pull", "push"]), signal);
+  }
+
+  #access(actions: readonly RepositoryAction[]): Access {
+    return { fetchCredentials: this.#fetchCredentials, repository: this.#repository, actions, side: this.side };
   }
 
   /** Leaves a host alone for some ms, and all other requests of this client to it too. */

@@ -77,9 +77,12 @@ export class Patience {
     return this.#spend(named === 0 ? backOff(tries - 1, this.#random) : named * (1 + this.#random() / 10));
   }
 
-  /** The wait, in ms, after trouble that may pass; null where the server asks for too long a one, or all tries are used up. */
-  afterTrouble(value: string | undefined, tries: number): number | null {
-    if (tries >= retryPolicy.tries) return null;
+  /**
+   * The wait, in ms, after trouble that may pass; null where the server asks for too long a one, or all tries are used up.
+   * @param most Tries.
+   */
+  afterTrouble(value: string | undefined, tries: number, most: number = retryPolicy.tries): number | null {
+    if (tries >= most) return null;
     const named = retryAfter(value, this.#clock.now()) ?? 0;
     if (named > retryPolicy.retryAfter) return null;
     return this.#spend(Math.max(backOff(tries - 1, this.#random), named));

@@ -4,6 +4,7 @@ import { Authenticator, auth } from "./auth.js";
 import type { Send } from "./call.js";
 import type { Network } from "./checked-lookup.js";
 import type { Clock } from "./clock.js";
+import type { Access } from "./credential.js";
 import { HttpDispatch } from "./dispatch.js";
 import { HostPauses } from "./host-pauses.js";
 import { closedError, inProcessDispatch } from "./in-process.js";
@@ -34,6 +35,8 @@ export interface TransportOptions {
 
 export interface Transport {
   readonly send: Send;
+  /** {@link Authenticator.identity} */
+  readonly identity: (access: Access, signal: AbortSignal | undefined) => Promise<string>;
   readonly pauses: HostPauses;
   readonly budgets: RateBudgets;
   /** Ends connections and requests at once. */
@@ -73,6 +76,7 @@ export function createTransport(options: TransportOptions): Transport {
   return {
     pauses,
     budgets,
+    identity: (access, signal) => authenticator.identity(access, signal),
     send: async (call) => {
       if (closing.signal.aborted) throw closedError();
       return await stack(call);

@@ -3,19 +3,23 @@ import { abortError, isLadingError, LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { shareBlob } from "./blob-sharing.js";
 import { hasBlob } from "./blobs.js";
-import type { Endpoint, EndpointRequest } from "./endpoint.js";
+import type { Endpoint } from "./endpoint.js";
+import { KeptUpload } from "./kept-upload.js";
 import { mountBlob } from "./mounts.js";
-import { backOff, isTransient, retryPolicy } from "./retry.js";
-import { cancelSession, type Session, sessionOf } from "./upload-session.js";
+import { RegistryAnswer } from "./registry-error.js";
+import { isTransient, Patience, retryPolicy } from "./retry.js";
+import { UploadRequests } from "./upload-requests.js";
+import { cancelSession, type Session } from "./upload-session.js";
 
 /** Bytes per request where an upload goes in chunks; a registry may ask for more (`OCI-Chunk-Min-Length`). */
 const chunkSize = 64 * 1024 * 1024;
-/** How long a registry may take to check what it was sent, in ms. */
-const commitPatience = 15 * 60_000;
+/** The least to which chunks shrink on a line that breaks; registries on object storage take no less. */
+const smallestChunk = 8 * 1024 * 1024;
 
 /**
  * Moves one blob into a repository: looks for it, tries to mount it or to share its file, then sends it in one request. What breaks
- * goes on where the registry says that it stands; a registry that wants chunks gets chunks.
+ * goes on where the registry says that it stands, in this run or the next; a registry that wants chunks gets chunks, and one that
+ * keeps nothing of a broken request too.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-blobs
  */
 export async function uploadBlob(
@@ -41,8 +45,17 @@ class Upload {
   readonly #descriptor: Descriptor;
   readonly #source: ByteSource;
   readonly #options: PutOptions;
+  readonly #requests: UploadRequests;
+  readonly #kept: KeptUpload;
+  #patience: Patience;
   #session: Session | null = null;
-  #chunked = false;
+  /** Why it goes in chunks: the registry wants it so, or what broke was lost as a whole. */
+  #chunked: "no" | "wanted" | "lossy" = "no";
+  #chunkSize = chunkSize;
+  /** All bytes are there, and the last request alone is open. */
+  #committing = false;
+  /** Parts were sent at different times: they may not fit together. */
+  #pieced = false;
   #transferred = 0;
   /** Bytes sent that the registry may have, in the current session. */
   #position = 0;
@@ -53,27 +66,34 @@ class Upload {
     this.#descriptor = descriptor;
     this.#source = source;
     this.#options = options;
+    this.#requests = new UploadRequests(endpoint, descriptor, options.signal);
+    this.#kept = new KeptUpload(endpoint, descriptor, options);
+    this.#patience = new Patience(endpoint);
   }
 
+  /** @param session One that a refused mount has opened. */
   async run(session: Session | null): Promise<PutResult> {
     this.#session = session;
     let recoveries = 0;
     let furthest = 0;
     let restarted = false;
     try {
+      if (await this.#takeUp()) return { outcome: "exists", transferred: 0 };
+      furthest = this.#position;
       for (;;) {
         try {
           await this.#attempt();
-          return { outcome: "stored", transferred: this.#transferred };
+          break;
         } catch (error) {
           if (this.#options.signal?.aborted) throw abortError(this.#options.signal);
           if (this.#sourceFailure !== null) throw this.#sourceFailure.error;
-          if (this.#wantsChunks(error)) {
-            this.#chunked = true;
+          const chunked = this.#otherWay(error);
+          if (chunked !== null) {
+            this.#chunked = chunked;
             await this.#startAnew();
             continue;
           }
-          if (isLadingError(error) && error.code === "digest-mismatch" && recoveries > 0 && !restarted) {
+          if (isLadingError(error) && error.code === "digest-mismatch" && this.#pieced && !restarted) {
             // The parts did not fit together: once more, in one piece.
             restarted = true;
             await this.#startAnew();
@@ -81,92 +101,90 @@ class Upload {
           }
           if (!isRecoverable(error)) throw error;
           const stood = await this.#recover(error, recoveries);
-          if (stood === "stored") return { outcome: "stored", transferred: this.#transferred };
-          recoveries = stood - furthest >= retryPolicy.progress ? 0 : recoveries + 1;
+          if (stood === "stored") break;
+          this.#pieced = true;
+          const progressed = stood - furthest >= retryPolicy.progress;
+          if (progressed) this.#patience = new Patience(this.#endpoint);
+          recoveries = progressed ? 0 : recoveries + 1;
           furthest = Math.max(furthest, stood);
           if (recoveries > retryPolicy.recoveries) throw error;
         }
       }
+      await this.#kept.forget();
+      return { outcome: "stored", transferred: this.#transferred };
     } catch (error) {
-      // A registry that cannot be reached forgets the session by itself.
-      if (this.#session !== null && !isTransient(error)) await cancelSession(this.#endpoint, this.#session);
+      await this.#letGo(error);
       throw this.#sourceFailure === null ? this.#endpoint.sided(error, this.#descriptor.digest) : error;
     }
   }
 
-  async #attempt(): Promise<void> {
-    const { size } = this.#descriptor;
-    this.#session ??= await this.#start();
-    if (!this.#chunked && this.#session.offset === 0) {
-      await this.#sendWhole(this.#session);
+  /** Goes on with what an earlier run has left. True where somebody else has sent the blob meanwhile. */
+  async #takeUp(): Promise<boolean> {
+    const { session, waited } = await this.#kept.begin();
+    if (waited && (await hasBlob(this.#endpoint, this.#descriptor, this.#options))) {
+      await this.#kept.forget();
+      if (this.#session !== null) await cancelSession(this.#endpoint, this.#session);
+      return true;
+    }
+    if (session !== null) await this.#resume(session);
+    if (this.#session !== null) await this.#kept.moved(this.#session);
+    return false;
+  }
+
+  /** Asks a session of an earlier run where it stands; what it has is not sent again. */
+  async #resume(left: Session): Promise<void> {
+    const found = await this.#requests.status(left).catch((error: unknown) => {
+      // Where it led may be gone or forbidden by now; the registry itself is still to be asked.
+      const gone = isLadingError(error) && error.code === "unsafe-url";
+      const elsewhere = isTransient(error) && left.location.origin !== this.#endpoint.registry.origin;
+      if (gone || elsewhere) return null;
+      throw error;
+    });
+    if (found === null) {
+      if (left.offset > chunkSize) this.#chunked = "lossy";
       return;
     }
-    while (this.#session.offset < size) this.#session = await this.#sendChunk(this.#session);
-    await this.#commit(this.#session);
+    if (this.#session !== null) await cancelSession(this.#endpoint, this.#session);
+    this.#session = found;
+    this.#position = found.offset;
+    this.#pieced = true;
+    this.#options.onBytes?.(found.offset);
   }
 
-  async #start(): Promise<Session> {
-    const answer = await this.#send({
-      method: "POST",
-      url: this.#endpoint.url("blobs/uploads/"),
-      role: "registry",
-      headers: { "content-length": "0" },
-      expect: [202],
-      retry: true,
-    });
-    this.#position = 0;
-    return sessionOf(answer, null, 0);
-  }
-
-  async #sendWhole(session: Session): Promise<void> {
-    const { size } = this.#descriptor;
-    await this.#send({
-      method: "PUT",
-      url: this.#closing(session),
-      headers: { "content-type": "application/octet-stream", "content-length": String(size) },
-      body: size === 0 ? new Uint8Array(0) : () => this.#bytes(0, size),
-      expect: [200, 201, 202, 204],
-      patience: commitPatience,
-    });
-  }
-
-  async #sendChunk(session: Session): Promise<Session> {
-    const { size } = this.#descriptor;
-    const { offset, minimum } = session;
-    const end = Math.min(size, offset + Math.max(chunkSize, minimum));
-    const answer = await this.#send({
-      method: "PATCH",
-      url: session.location,
-      headers: {
-        "content-type": "application/octet-stream",
-        "content-length": String(end - offset),
-        "content-range": `${offset}-${end - 1}`,
-      },
-      body: () => this.#bytes(offset, end),
-      expect: [200, 201, 202, 204],
-      patience: commitPatience,
-    });
-    const next = sessionOf(answer, session, end);
-    if (next.offset > end || next.offset < offset) {
-      throw new LadingError("unreachable", `${this.#endpoint.authority} lost count of the upload`);
+  /** Leaves the session to the next run, or takes it back. */
+  async #letGo(error: unknown): Promise<void> {
+    const clean = this.#sourceFailure === null || this.#options.signal?.aborted === true;
+    if (clean && this.#session !== null && this.#kept.isWorthKeeping(error)) {
+      await this.#kept.leave();
+      return;
     }
-    return next;
+    // A registry that cannot be reached forgets the session by itself.
+    if (this.#session !== null && !isTransient(error)) await cancelSession(this.#endpoint, this.#session);
+    await this.#kept.forget();
   }
 
-  async #commit(session: Session): Promise<void> {
-    await this.#send({
-      method: "PUT",
-      url: this.#closing(session),
-      headers: { "content-length": "0" },
-      expect: [200, 201, 202, 204],
-      patience: commitPatience,
-    });
-  }
-
-  /** The session's URL with the digest: what the registry put into it stays as it is. */
-  #closing({ location }: Session): URL {
-    const digest = `digest=${encodeURIComponent(this.#descriptor.digest)}`;
-    return new URL(`${location.href}${location.search === "" ? "?" : "&"}${digest}`);
+  async #attempt(): Promise<void> {
+    const { size } = this.#descriptor;
+    this.#committing = false;
+    if (this.#session === null) {
+      this.#session = await this.#requests.start();
+      this.#position = 0;
+      const left = await this.#kept.started(this.#session);
+      if (left !== null) await this.#resume(left);
+      if (left !== null) await this.#kept.moved(this.#session);
+    }
+    if (this.#chunked === "no" && this.#session.offset === 0) {
+      await this.#requests.whole(this.#session, size === 0 ? new Uint8Array(0) : () => this.#bytes(0, size));
+      return;
+    }
+    while (this.#session.offset < size) {
+      const { offset, minimum } = this.#session;
+      const end = Math.min(size, offset + Math.max(this.#chunkSize, minimum));
+      this.#session = await this.#requests.chunk(this.#session, end, () => this.#bytes(offset, end));
+      await this.#kept.moved(this.#session);
+    }
+    this.#committing = true;
+    await this.#requests.commit(this.#session);
   }
 
   /** The blob's bytes from `start` to `end`, counted: a source that has others is never sent to its end. */
@@ -184,6 +202,7 @@ class Upload {
         position += part.length;
         this.#position = position;
         this.#transferred += part.length;
+        this.#kept.reached(position);
         onBytes?.(position);
         if (position === end && end < size) return;
       }
@@ -196,11 +215,13 @@ class Upload {
     }
   }
 
-  /** A registry that takes no blob in one request, by what it says to one. */
-  #wantsChunks(error: unknown): boolean {
-    if (this.#chunked || !isLadingError(error) || this.#session === null || this.#descriptor.size === 0) return false;
-    if (error.status === 413) return this.#session.minimum > 0;
-    return error.status === 405 || error.status === 411 || error.status === 501 || error.code === "unsupported";
+  /** Whether it should go in chunks from now on, or in one piece after all, by what a registry says to a request. */
+  #otherWay(error: unknown): "wanted" | "no" | null {
+    if (!isLadingError(error) || this.#session === null || this.#descriptor.size === 0) return null;
+    const refused = [405, 411, 501].includes(error.status ?? 0) || error.code === "unsupported";
+    if (this.#chunked === "lossy") return refused && this.#session.offset === 0 ? "no" : null;
+    if (this.#chunked === "wanted") return null;
+    return refused || (error.status === 413 && this.#session.minimum > 0) ? "wanted" : null;
   }
 
   async #startAnew(): Promise<void> {
@@ -211,56 +232,40 @@ class Upload {
   }
 
   /** Finds out where the registry stands: it has all, a part, or nothing any more. */
-  async #recover(error: unknown, attempt: number): Promise<"stored" | number> {
+  async #recover(error: unknown, recoveries: number): Promise<"stored" | number> {
     const { signal, onRetry, onBytes } = this.#options;
+    const session = this.#session;
+    const wait = this.#waitAfter(error, recoveries);
+    if (wait === null) throw error;
     onRetry?.(error instanceof Error ? error : new Error(String(error)));
-    const status = isLadingError(error) ? error.status : null;
-    if (status !== 416) {
-      const wait = status === 429 ? retryPolicy.rateLimit : backOff(attempt, this.#endpoint.random);
-      await this.#endpoint.clock.sleep(wait, signal);
-    }
+    if (wait > 0) await this.#endpoint.pause(session?.location ?? this.#endpoint.registry, wait, signal);
     const complete = this.#position === this.#descriptor.size;
     if (complete && (await hasBlob(this.#endpoint, this.#descriptor, { signal }))) return "stored";
-    const session = this.#session;
-    this.#session = session === null ? null : await this.#status(session);
+    const [before, sent] = [session?.offset ?? 0, this.#position];
+    this.#session = session === null ? null : await this.#requests.status(session);
     this.#position = this.#session?.offset ?? 0;
+    if (this.#session !== null) await this.#kept.moved(this.#session);
+    this.#shrink(before, sent);
     onBytes?.(this.#position);
     return this.#position;
   }
 
-  /** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-a-blob-in-chunks */
-  async #status(session: Session): Promise<Session | null> {
-    try {
-      const answer = await this.#send({
-        method: "GET",
-        url: session.location,
-        headers: {},
-        expect: [200, 202, 204],
-        retry: true,
-      });
-      const found = sessionOf(answer, session, 0);
-      // `0-0` is one byte or none: not worth guessing.
-      if (found.offset > 1 && found.offset <= this.#descriptor.size) return found;
-      await cancelSession(this.#endpoint, found);
-      return null;
-    } catch (error) {
-      if (isLadingError(error) && error.status !== null && !isTransient(error)) return null;
-      throw error;
-    }
+  /** A registry that kept nothing of what had been sent is sent less at a time. */
+  #shrink(before: number, sent: number): void {
+    if (this.#position > before || sent - before < smallestChunk) return;
+    if (this.#chunked === "no") this.#chunked = "lossy";
+    else this.#chunkSize = Math.max(smallestChunk, Math.min(this.#chunkSize, sent - before) / 2);
   }
 
-  async #send(
-    request: Pick<EndpointRequest, "method" | "url" | "expect" | "headers" | "body" | "patience" | "retry" | "role">,
-  ) {
-    return await this.#endpoint.sendOnly({
-      role: "upload",
-      retry: false,
-      ...request,
-      actions: ["pull", "push"],
-      doing: `uploading ${this.#descriptor.digest}`,
-      digest: this.#descriptor.digest,
-      signal: this.#options.signal,
-    });
+  /** The wait before a registry is asked where it stands; null where there is nothing to wait for. */
+  #waitAfter(error: unknown, recoveries: number): number | null {
+    if (!isLadingError(error)) return null;
+    const { status, message, cause } = error;
+    if (status === 416) return 0;
+    const value = cause instanceof RegistryAnswer ? cause.retryAfter : undefined;
+    if (status === 429) return this.#patience.afterRefusal({ retryAfter: value, text: message }, recoveries + 1);
+    const most = this.#committing ? retryPolicy.tries : retryPolicy.recoveries + 1;
+    return this.#patience.afterTrouble(value, recoveries + 1, most);
   }
 }
 

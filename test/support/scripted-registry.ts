@@ -215,8 +215,13 @@ async function upload(exchange: Exchange, { blobs, uploads }: State, id: string)
   if (start !== undefined && Number(start) !== before.length) return exchange.send(416, standing(id));
   // Chunk by chunk, so that what arrived before a cut stays.
   try {
-    for await (const chunk of exchange.request) {
-      uploads.set(id, Buffer.concat([uploads.get(id) ?? Buffer.alloc(0), chunk as Buffer]));
+    // Room for all that was announced: a copy of the whole for each piece would take seconds.
+    const room = Buffer.alloc(before.length + Number(exchange.headers["content-length"] ?? 0));
+    before.copy(room);
+    for await (const chunk of exchange.request as AsyncIterable<Buffer>) {
+      const have = uploads.get(id) ?? before;
+      chunk.copy(room, have.length);
+      uploads.set(id, room.subarray(0, have.length + chunk.length));
     }
   } catch {
     return;
