@@ -2,6 +2,7 @@
 // does is in commands/, and is loaded when it runs.
 import { Command, Option } from "commander";
 import { version } from "../version.js";
+import { addAccountVerbs } from "./account-verbs.js";
 import type { CommandResult, Implementation } from "./command.js";
 import type { CommandContext } from "./command-context.js";
 import { engineChoices, type GlobalFlags, progressChoices } from "./global-flags.js";
@@ -320,14 +321,36 @@ function addVerbs(program: Command, execute: Execute): void {
     program,
     "serve",
     "serve the embedded registry over HTTP",
-    ["serve", "serve --data /srv/lading --port 0", "serve --host 0.0.0.0 --open"],
+    ["serve", "serve --data /srv/lading --port 0", "serve --host 0.0.0.0 --accounts"],
     async () => (await import("./commands/serve.js")).serve,
   )
     .option("--data <dir>", "the registry's folder; default: that of the cluster")
     .option("--host <address>", "address to listen on; default: both loopback addresses")
     .option("--port <number>", "port, 0 for a free one", "5050")
     .option("--open", "allow other hosts to connect, without accounts")
+    .option("--accounts", "with accounts: makes the first one, an admin, where there is none yet")
+    .option("--url <url>", "where clients reach it, behind a proxy or under a name: https://host[:port]")
+    .addOption(
+      new Option("--trust-proxy <address>", "believe this proxy's X-Forwarded-For and -Proto; repeatable").argParser(
+        collect,
+      ),
+    )
+    .option("--log <file>", "write every decision about accounts to a file, - for stderr")
+    .option("--no-delete", "delete nothing: no tag, no manifest, no blob")
+    .option("--automatic-mount", "with accounts: look for blobs in all repositories that the caller may read")
     .option("--sparse", "take manifests whose content is not, or not all, in the repository");
+
+  const registry = program.command("registry").description("manage the embedded registry");
+  verb(
+    registry,
+    "init",
+    "make the first account of a registry, an admin",
+    ["registry init", "registry init --data /srv/images --admin alice"],
+    async () => (await import("./commands/registry-init.js")).init,
+  )
+    .option("--data <dir>", "the registry's folder; default: that of the cluster")
+    .option("--admin <name>", "its name", "admin");
+  addAccountVerbs(registry, verb);
 
   const config = program.command("config").description("show and change the configuration");
   const configModule = () => import("./commands/config.js");

@@ -10,6 +10,8 @@ export interface WireRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: AsyncIterable<Uint8Array> | Uint8Array | null;
   readonly signal?: AbortSignal | null;
+  /** Of a request that is received: the peer's IP address, where it is known. */
+  readonly address?: string | null;
 }
 
 export interface WireResponse {

@@ -1,7 +1,10 @@
 import { LadingError, type Side } from "../errors.js";
 import type { FetchCredentials } from "../oci/credential.js";
+import { limits } from "../oci/limits.js";
 import type { WireHandler } from "../oci/wire.js";
 import type { BlobSharing } from "./blob-sharing.js";
+import { readBody } from "./body.js";
+import type { Call } from "./call.js";
 import { listCatalog } from "./catalog.js";
 import type { Network } from "./checked-lookup.js";
 import { type Clock, systemClock } from "./clock.js";
@@ -141,6 +144,26 @@ export class RegistryClient {
       instanceId: headers["lading-instance"] ?? null,
       inProcess: this.#options.handler !== undefined,
     };
+  }
+
+  /**
+   * Sends a request of another API of this registry, once. No credentials are added, and none are asked for.
+   * @param path Path and query.
+   * @throws LadingError `unreachable`, `tls`, …
+   */
+  async request(
+    method: Call["method"],
+    path: string,
+    given: { readonly headers?: Call["headers"]; readonly body?: Uint8Array; readonly signal?: AbortSignal } = {},
+  ): Promise<{ readonly status: number; readonly headers: Call["headers"]; readonly body: Uint8Array }> {
+    const { headers = {}, body, signal } = given;
+    const url = new URL(path, this.#registry);
+    const answer = await this.#transport.send({
+      ...{ method, url, role: "registry", headers: { "accept-encoding": "identity", ...headers }, body, access: null },
+      ...{ retry: false, signal },
+    });
+    const { status } = answer;
+    return { status, headers: answer.headers, body: await readBody(answer, limits.listBody, "the answer") };
   }
 
   /**

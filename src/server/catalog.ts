@@ -1,5 +1,5 @@
 import type { WireResponse } from "../oci/wire.js";
-import type { Context, Exchange } from "./context.js";
+import { asked, type Context, type Exchange } from "./context.js";
 import { linkToNext, parsePage } from "./paging.js";
 import { replyJson } from "./reply.js";
 import type { Route } from "./route.js";
@@ -44,7 +44,7 @@ export async function getCatalog(
     more = found.length === limits.page;
     for (const repository of found) {
       position = repository;
-      const decision = await authorize({ action: "pull", repository, headers: request.headers });
+      const decision = await authorize(asked(request, { action: "pull", repository, purpose: "list" }));
       if (decision.allowed) names.push(repository);
     }
   }

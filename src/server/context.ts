@@ -1,5 +1,5 @@
 import type { WireRequest } from "../oci/wire.js";
-import type { Authorize, Principal } from "./authorize.js";
+import type { Authorize, AuthorizeRequest, Principal } from "./authorize.js";
 import type { Storage } from "./storage/storage.js";
 import type { UploadSessions } from "./upload-sessions.js";
 
@@ -47,6 +47,16 @@ export interface Context {
 export interface Exchange {
   readonly request: WireRequest;
   readonly principal: Principal;
+}
+
+/** A request as {@link Authorize} is asked about it. */
+export function asked(
+  request: WireRequest,
+  question: Pick<AuthorizeRequest, "action" | "repository"> & Partial<Pick<AuthorizeRequest, "mountFrom" | "purpose">>,
+): AuthorizeRequest {
+  const { headers, address, url } = request;
+  const origin = /^https?:\/\/[^/?#]+/i.exec(url)?.[0] ?? null;
+  return { mountFrom: null, purpose: "request", ...question, headers, address: address ?? null, origin };
 }
 
 /** The request's body as a stream, whatever it was given as. */

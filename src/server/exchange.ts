@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { isIP } from "node:net";
 import type { WireHandler, WireResponse } from "../oci/wire.js";
 import { Fault } from "./fault.js";
 import { replyFault } from "./reply.js";
@@ -10,6 +11,8 @@ export interface ExchangeOptions {
   readonly expectsContinue: boolean;
   /** ms without a byte of a body, in either direction. */
   readonly idleMs: number;
+  /** Whether what a peer says of whom it speaks for is believed. */
+  readonly isTrusted: (address: string) => boolean;
 }
 
 /** One exchange of node:http through a registry: streams both bodies, and lets go of both on every path. */
@@ -30,13 +33,16 @@ export async function serveExchange(
   response.on("error", () => {});
   const head = request.method === "HEAD";
   try {
+    const forwarded = forwardedBy(request, options.isTrusted);
     const refused = refusalOf(request, options.isOurs);
     const answer =
       refused === null
         ? await handle({
             method: request.method ?? "GET",
-            url: request.url ?? "/",
-            headers: headersOf(request),
+            // a whole URL names a host that nobody has checked
+            url: (request.url ?? "/").replace(/^https?:\/\/[^/?#]*/i, "") || "/",
+            headers: forwarded.headers,
+            address: forwarded.address,
             body: hasBody(request) ? bodyOf(request, response, options) : null,
             signal: gone.signal,
           })
@@ -64,6 +70,22 @@ function headersOf(request: IncomingMessage): Record<string, string> {
     if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
   }
   return headers;
+}
+
+/** The client's address, and headers that say no more of it than is true: only a trusted proxy may speak for others. */
+function forwardedBy(request: IncomingMessage, isTrusted: ExchangeOptions["isTrusted"]) {
+  const headers = headersOf(request);
+  // an IPv4 peer of a socket that listens for both families
+  const peer = request.socket.remoteAddress?.replace(/^::ffff:/, "") ?? null;
+  if (peer === null || !isTrusted(peer)) {
+    for (const name of Object.keys(headers))
+      if (/^(?:x-)?forwarded(?:-|$)|^x-real-ip$/.test(name)) delete headers[name];
+    return { headers, address: peer };
+  }
+  // each proxy adds whom it heard: the first from the end that is no proxy of ours is the client
+  const hops = (headers["x-forwarded-for"] ?? "").split(",").map((hop) => hop.trim());
+  const client = hops.findLast((hop) => isIP(hop) !== 0 && !isTrusted(hop));
+  return { headers, address: client ?? peer };
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

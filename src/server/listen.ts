@@ -12,10 +12,19 @@ export interface ListenOptions {
   readonly host?: string | null | undefined;
   /** 0 takes a free one. @default 5050 */
   readonly port?: number | null | undefined;
-  /** Allows a host other than loopback, where everybody who reaches it may read, write and delete. @default false */
+  /**
+   * Allows a host other than loopback for a registry without accounts, where everybody who reaches it may read, write and
+   * delete.
+   * @default false
+   */
   readonly open?: boolean | null | undefined;
   /** Further names under which clients may reach it (`Host`), without port. */
   readonly hostNames?: readonly string[] | null | undefined;
+  /**
+   * Addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed; those of others are taken away.
+   * @default none
+   */
+  readonly trustedProxies?: readonly string[] | null | undefined;
   /** How long a peer may neither send nor take a byte of a body, in ms. @default 60000 */
   readonly idleMs?: number | null | undefined;
   /** What went wrong with a connection; never a client's own trouble. */
@@ -42,23 +51,26 @@ const portTries = 20;
  * @throws LadingError `usage` for a host that is not loopback without `open`, `conflict` where the port is taken, `io`
  */
 export async function listen(
-  registry: Pick<Registry, "handle">,
+  registry: Pick<Registry, "handle"> & Partial<Pick<Registry, "hasAccounts">>,
   given: ListenOptions | null = null,
 ): Promise<Listening> {
   const options = given ?? {};
   const host = options.host ?? "127.0.0.1";
   const port = options.port ?? defaultPort;
-  const open = options.open ?? false;
+  // who has to prove who they are may come from anywhere
+  const open = (options.open ?? false) || registry.hasAccounts === true;
   if (!open && !isLoopback(host)) {
     throw new LadingError(
       "usage",
       `${host} is not a loopback address: everybody who reaches it could write and delete`,
       {
-        hint: "allow it with --open, or listen on 127.0.0.1",
+        hint: "make accounts with `lading registry init`, allow it with --open, or listen on 127.0.0.1",
       },
     );
   }
   const isOurs = hostCheck(host, options.hostNames ?? [], open);
+  const proxies = new Set(options.trustedProxies ?? []);
+  const isTrusted = (address: string): boolean => proxies.has(address);
   let closing = false;
   let servers: readonly Server[] = [];
   const closeIdle = (): void => {
@@ -70,10 +82,12 @@ export async function listen(
       if (closing) setImmediate(closeIdle);
     });
     const idleMs = options.idleMs ?? 60_000;
-    serveExchange(registry.handle, request, response, { isOurs, expectsContinue, idleMs }).catch((error: unknown) => {
-      response.destroy();
-      options.onError?.(error);
-    });
+    serveExchange(registry.handle, request, response, { isOurs, isTrusted, expectsContinue, idleMs }).catch(
+      (error: unknown) => {
+        response.destroy();
+        options.onError?.(error);
+      },
+    );
   };
   const addresses = host === "127.0.0.1" || host === "localhost" ? ["127.0.0.1", "::1"] : [host];
   servers = await bindAll(addresses, port, () => makeServer(onRequest));

@@ -1,17 +1,22 @@
 import { LadingError } from "../errors.js";
 import { limits as wireLimits } from "../oci/limits.js";
 import type { WireHandler, WireRequest, WireResponse } from "../oci/wire.js";
+import type { AccountService } from "./accounts/account-service.js";
+import type { Accounts } from "./accounts/accounts.js";
 import { type AdoptBlobRequest, adoptBlob, type BlobPathRequest, blobPath } from "./adopt.js";
 import { type Authorize, allowEverything } from "./authorize.js";
+import { getBase, instanceHeaders } from "./base.js";
 import { deleteBlob, getBlob } from "./blobs.js";
 import { getCatalog } from "./catalog.js";
-import type { Context, Exchange, RegistryLimits } from "./context.js";
+import { asked, type Context, type Exchange, type RegistryLimits } from "./context.js";
 import { Fault } from "./fault.js";
 import { handleFetch } from "./fetch.js";
+import { type AccountsOptions, lazyAccounts } from "./lazy-accounts.js";
 import { deleteManifest, getManifest, putManifest } from "./manifests.js";
 import { getReferrers } from "./referrers.js";
-import { replyFailure, replyFault, replyJson } from "./reply.js";
-import { parseRoute, type Route } from "./route.js";
+import { refusal } from "./refusal.js";
+import { replyFailure, replyFault } from "./reply.js";
+import { mountSource, parseRoute, type Route } from "./route.js";
 import { FilesystemStorage } from "./storage/filesystem.js";
 import { MemoryStorage } from "./storage/memory.js";
 import type { Storage } from "./storage/storage.js";
@@ -31,7 +36,17 @@ export interface RegistryOptions {
   readonly prefix?: string | null | undefined;
   /** Decides about every request. @default everything is allowed */
   readonly authorize?: Authorize | null | undefined;
-  /** Whether a mount without `from` finds blobs of other repositories that the caller may read. @default true */
+  /**
+   * Keeps accounts in the storage, and lets nobody do anything that they don't allow; in place of `authorize`.
+   * @default false
+   */
+  readonly accounts?: boolean | AccountsOptions | null | undefined;
+  /** Whether tags, manifests and blobs may be deleted at all. @default true */
+  readonly deletes?: boolean | null | undefined;
+  /**
+   * Whether a mount without `from` finds blobs of other repositories that the caller may read.
+   * @default true, with accounts false: it tells whether a blob is somewhere
+   */
   readonly automaticMount?: boolean | null | undefined;
   /** Whether manifests are taken before (or without) the content that they name. @default false */
   readonly sparse?: boolean | null | undefined;
@@ -66,6 +81,33 @@ export interface Registry {
    * never moved or changed. Null where there is none, or it must be asked for by a request.
    */
   blobPath(request: BlobPathRequest): Promise<string | null>;
+  /** Whether it has accounts: without them whoever reaches it may do everything that `authorize` allows. */
+  readonly hasAccounts: boolean;
+  /**
+   * Its accounts, for whoever has this object: nobody is asked for a password here.
+   * @throws LadingError `usage` for a registry without accounts
+   */
+  accounts(): Promise<Accounts>;
+  /**
+   * Makes the first account: an admin with a password that is made up, and ends after a day unless it is changed.
+   * `keepPassword` leaves it in the storage too (`auth/registry/first-password`, for this user alone) until it is changed.
+   * @throws LadingError `conflict` where there are accounts already, `usage` for a registry without accounts
+   */
+  initAccounts(
+    name: string,
+    options?: { readonly keepPassword?: boolean },
+  ): Promise<{ readonly user: string; readonly password: string }>;
+  /**
+   * Lets whoever may read the storage's files manage the accounts while it is served: what proves it is kept there.
+   * Ends with `close`.
+   * @throws LadingError `usage` for a registry without accounts
+   */
+  admitOperator(): Promise<void>;
+  /**
+   * Makes a new key for tokens; what the key before it signed stays valid until it ends.
+   * @throws LadingError `usage` for a registry without accounts
+   */
+  rotateKeys(): Promise<void>;
   /**
    * Looks at the storage now instead of at the first request.
    * @throws LadingError `config-invalid`, `io`
@@ -114,13 +156,19 @@ export function createRegistry(options: RegistryOptions): Registry {
           durable: options.durability !== "fast",
           onWaiting: options.onWaiting ?? undefined,
         });
+  const service = lazyAccounts(options, { storage, now, prefix });
+  const authorize: Authorize =
+    service === null
+      ? (options.authorize ?? allowEverything)
+      : async (request) => await (await service()).authorize(request);
+  const guarded = service !== null || (options.authorize ?? null) !== null;
   const context: Context = {
     storage,
     sessions: new UploadSessions(storage, now, limits.uploadIdle),
     limits,
-    authorize: options.authorize ?? allowEverything,
+    authorize,
     now,
-    automaticMount: !(options.automaticMount ?? true) ? "no" : options.authorize ? "readable" : "anywhere",
+    automaticMount: !(options.automaticMount ?? service === null) ? "no" : guarded ? "readable" : "anywhere",
     sparse: options.sparse ?? false,
     prefix,
   };
@@ -147,10 +195,16 @@ export function createRegistry(options: RegistryOptions): Registry {
 
   const answer = async (request: WireRequest): Promise<WireResponse> => {
     if (closed) throw new LadingError("closed", "the registry is closed");
-    const route = parseRoute(request.method, targetOf(request.url, prefix, limits.uri));
+    const target = targetOf(request.url, prefix, limits.uri);
+    if (service !== null && target.startsWith("/auth/")) return await (await service()).handle(request, target);
+    const route = parseRoute(request.method, target);
     const repository = "repository" in route ? route.repository : null;
-    const decision = await context.authorize({ action: route.action, repository, headers: request.headers });
-    if (!decision.allowed) throw refusal(decision);
+    const question = { action: route.action, repository, mountFrom: mountSource(route) };
+    const decision = await context.authorize(asked(request, question));
+    if (!decision.allowed) throw refusal(decision, route.endpoint === "base" ? await instanceHeaders(context) : {});
+    if (route.action === "delete" && options.deletes === false) {
+      throw new Fault(405, "UNSUPPORTED", "nothing is deleted here");
+    }
     const write = route.action === "push" || route.action === "delete";
     await storage.open({ write, signal: request.signal });
     if (write) sweep();
@@ -180,18 +234,29 @@ export function createRegistry(options: RegistryOptions): Registry {
     return await blobPath(request, context);
   };
 
-  /** Whoever asks `authorize` about requests relies on being asked. */
-  const isShared = (): boolean => !closed && options.authorize === undefined;
+  /** Whoever asks about requests relies on being asked. */
+  const isShared = (): boolean => !closed && !guarded;
+
+  const withAccounts = async (): Promise<AccountService> => {
+    if (service === null) throw new LadingError("usage", "this registry has no accounts");
+    return await service();
+  };
 
   return {
     handle,
     adoptBlob: async (request) => isShared() && (await track(adopt(request))),
     blobPath: async (request) => (isShared() ? await track(findPath(request)) : null),
     fetch: (request) => handleFetch(handle, request),
+    hasAccounts: service !== null,
+    accounts: async () => (await withAccounts()).accounts,
+    initAccounts: async (name, given = {}) => await (await withAccounts()).accounts.initialise(name, given),
+    admitOperator: async () => await (await withAccounts()).admitOperator(),
+    rotateKeys: async () => await (await withAccounts()).rotateKeys(),
     open: () => storage.open({ write: false }),
     close: async () => {
       closed = true;
       await Promise.allSettled(running);
+      if (service !== null) await (await service()).close();
       await storage.close();
     },
   };
@@ -204,30 +269,6 @@ function targetOf(url: string, prefix: string, limit: number): string {
   if (target.length > limit) throw new Fault(414, "UNSUPPORTED", `path and query may have ${limit} characters at most`);
   if (!target.startsWith(`${prefix}/`)) throw new Fault(404, "UNSUPPORTED", "there is no such endpoint");
   return target.slice(prefix.length);
-}
-
-function refusal(decision: Extract<Awaited<ReturnType<Authorize>>, { allowed: false }>): Fault {
-  if (decision.status === 401) {
-    const headers = { "www-authenticate": decision.challenge };
-    return new Fault(401, "UNAUTHORIZED", decision.message, { headers });
-  }
-  const codes = { 403: "DENIED", 404: "NAME_UNKNOWN", 405: "UNSUPPORTED" } as const;
-  return new Fault(decision.status, codes[decision.status], decision.message);
-}
-
-async function getBase(route: Route, { storage }: Context): Promise<WireResponse> {
-  const instance = await storage.instanceId();
-  return replyJson(
-    200,
-    {},
-    {
-      head: route.method === "HEAD",
-      headers: {
-        "docker-distribution-api-version": "registry/2.0",
-        ...(instance === null ? {} : { "lading-instance": instance }),
-      },
-    },
-  );
 }
 
 async function dispatch(route: Route, exchange: Exchange, context: Context): Promise<WireResponse> {

@@ -123,3 +123,10 @@ export function parseRoute(method: string, target: string): Route {
   }
   throw unknownEndpoint();
 }
+
+/** The repository that a mount reads, where it names one. */
+export function mountSource(route: Route): string | null {
+  if (route.endpoint !== "uploads" || route.query.get("mount") === null) return null;
+  const from = route.query.get("from");
+  return isRepositoryPath(from) ? from : null;
+}

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { isRepositoryPath } from "../image/reference.js";
 import { type Digest, type DigestAlgorithm, digestAlgorithm, digestOf, isDigest } from "../oci/digest.js";
 import type { WireRequest, WireResponse } from "../oci/wire.js";
-import { bodyOf, type Context, type Exchange } from "./context.js";
+import { asked, bodyOf, type Context, type Exchange } from "./context.js";
 import { Fault } from "./fault.js";
 import { linkBlob, readLink } from "./links.js";
 import { reply } from "./reply.js";
@@ -89,7 +89,11 @@ async function mounted(
   if (size === null) return false;
   const readable = async (candidate: string): Promise<boolean> =>
     (await readLink(storage, candidate, digest)) !== null &&
-    (await authorize({ action: "pull", repository: candidate, headers: request.headers })).allowed;
+    (
+      await authorize(
+        asked(request, { action: "pull", repository: candidate, purpose: from === null ? "list" : "mount" }),
+      )
+    ).allowed;
   const find = async (): Promise<boolean> => {
     if (from !== null) return isRepositoryPath(from) && (await readable(from));
     if (context.automaticMount === "no") return false;

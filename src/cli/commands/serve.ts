@@ -1,6 +1,10 @@
 import { isLadingError, LadingError, throwIfAborted } from "../../errors.js";
+import { authorityOf } from "../../image/reference.js";
+import type { Registry } from "../../server/index.js";
 import type { Implementation } from "../command.js";
 import type { CommandContext } from "../command-context.js";
+import { dataFolder } from "../data-folder.js";
+import { openDecisionLog } from "../decision-log.js";
 import { safeJson } from "../safe-text.js";
 
 interface Options {
@@ -9,6 +13,13 @@ interface Options {
   readonly port: string;
   readonly open?: boolean;
   readonly sparse?: boolean;
+  readonly accounts?: boolean;
+  readonly url?: string;
+  readonly trustProxy?: readonly string[];
+  readonly log?: string;
+  readonly automaticMount?: boolean;
+  /** False for `--no-delete`. */
+  readonly delete: boolean;
 }
 
 /** How long requests that are under way may take when the server is asked to end, in milliseconds. */
@@ -17,22 +28,38 @@ const grace = 10_000;
 export const serve: Implementation<[], Options> = async (context, _args, options) => {
   const port = portOf(options.port);
   const directory = options.data ?? (await dataFolder(context));
-  const { createRegistry, heldBy, holderOf, holdFolder, listen } = await import("../../server/index.js");
+  const { createRegistry, folderHasAccounts, heldBy, holderOf, holdFolder, listen } = await import(
+    "../../server/index.js"
+  );
   throwIfAborted(context.signal);
+  const isNew = !(await folderHasAccounts(directory));
+  const accounts = options.accounts === true || !isNew;
+  const log = options.log === undefined ? null : await openDecisionLog(options.log, context.io);
   const onError = (error: unknown) =>
     context.reporter.warning(`registry: ${error instanceof Error ? error.message : String(error)}`);
-  const registry = createRegistry({ storage: { directory }, sparse: options.sparse === true, onError });
+  const registry = createRegistry({
+    storage: { directory },
+    accounts: accounts && { url: options.url, onDecision: log?.write },
+    sparse: options.sparse === true,
+    ...(options.automaticMount === true ? { automaticMount: true } : {}),
+    deletes: options.delete,
+    onError,
+  });
   try {
-    const server = await listen(registry, { port, host: options.host, open: options.open === true, onError }).catch(
-      async (error: unknown) => {
-        // Most often the port is taken by a server of the same folder: then that is what should be said.
-        const holder = isLadingError(error) && error.code === "conflict" ? await holderOf(directory) : null;
-        throw holder === null ? error : heldBy(holder, directory);
-      },
-    );
+    const { host, trustProxy: trustedProxies } = options;
+    const hostNames = options.url === undefined ? [] : [hostOf(options.url)];
+    const server = await listen(registry, {
+      ...{ port, host, hostNames, trustedProxies, open: options.open === true, onError },
+    }).catch(async (error: unknown) => {
+      // Most often the port is taken by a server of the same folder: then that is what should be said.
+      const holder = isLadingError(error) && error.code === "conflict" ? await holderOf(directory) : null;
+      throw holder === null ? error : heldBy(holder, directory);
+    });
     try {
       const hold = await holdFolder(directory, { url: server.url });
       try {
+        if (accounts) await registry.admitOperator();
+        if (accounts && isNew) await makeFirstAdmin(registry, directory, context);
         const started = { url: server.url, urls: server.urls, data: directory, pid: process.pid };
         context.io.stdout.write(`${context.flags.json === true ? safeJson(started) : server.url}\n`);
         context.reporter.note(`serving ${directory}; Ctrl-C ends it`);
@@ -47,18 +74,23 @@ export const serve: Implementation<[], Options> = async (context, _args, options
     }
   } finally {
     await registry.close();
+    await log?.close();
   }
   return {};
 };
 
-/** The folder of the current cluster where it has one, else that of the cluster `local`. */
-async function dataFolder(context: CommandContext): Promise<string> {
-  const config = await context.config();
-  const folder = config.clusters[config.cluster]?.data ?? config.clusters.local?.data;
-  if (folder) return folder;
-  throw new LadingError("config-invalid", "no cluster of the configuration has a folder to serve", {
-    hint: "name one with --data, or set clusters.local.data",
-  });
+/** The first admin's password goes to a file for this user alone, and to a terminal; never where a log may be. */
+async function makeFirstAdmin(registry: Registry, directory: string, context: CommandContext): Promise<void> {
+  const { io, reporter } = context;
+  const { join } = await import("node:path");
+  const { user, password } = await registry.initAccounts("admin", { keepPassword: true });
+  const path = join(directory, "auth", "registry", "first-password");
+  reporter.note(`made the account ${user}; its password, good for a day, is in ${path}`);
+  if (io.stderr.isTTY === true) io.stderr.write(`password of ${user}: ${password}\n`);
+}
+
+function hostOf(url: string): string {
+  return authorityOf(url).replace(/:\d+$/, "");
 }
 
 function portOf(text: string): number {

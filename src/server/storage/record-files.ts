@@ -45,7 +45,9 @@ export class RecordFiles implements Records {
 
   async #write(folder: string, name: string, bytes: Uint8Array): Promise<void> {
     const { fs, ...options } = this.#options;
-    await writeWhole(fs, this.#path(folder, name), bytes, options);
+    // hashes of passwords and the keys of tokens are for nobody else of this machine
+    const mode = /^auth(?:\/|$)/.test(folder) ? { mode: 0o600 } : {};
+    await writeWhole(fs, this.#path(folder, name), bytes, { ...options, ...mode });
   }
 
   async #remove(folder: string, name: string): Promise<boolean> {
