@@ -1,7 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { gunzipSync } from "node:zlib";
 import { expect } from "vitest";
 import { LocalImage } from "../../src/index.js";
@@ -13,6 +11,7 @@ import { type Handler, on, type ScriptedRegistry } from "../support/scripted-reg
 import { errorOf, testBench } from "../support/sdk-client.js";
 import { sourceOf, withCode } from "../support/store-contract.js";
 import { validateImage } from "../support/validate-image.js";
+import { sendEndlessly } from "./endless.js";
 import { contentFiles, imageParts, remoteAt, serveBlob, serveManifest } from "./hostile-image.js";
 import { secrets, useStage } from "./stage.js";
 import { threat } from "./threat.js";
@@ -179,15 +178,8 @@ threat("A22", "sha512 works from end to end, and no algorithm stands for another
 });
 
 const content = Buffer.from(randomBytesOf("sized", 50_000));
-/** Ends when the client has gone. */
 const endless: Handler = on("GET", /\/blobs\//, async ({ response }) => {
-  response.writeHead(200);
-  const bytes = Readable.from(
-    (function* () {
-      for (let sent = 0; sent < 1_000_000_000; sent += content.length) yield content;
-    })(),
-  );
-  await pipeline(bytes, response).catch(() => {});
+  await sendEndlessly(response.writeHead(200), content);
 });
 const chunked = (bytes: Buffer): Handler =>
   on("GET", /\/blobs\//, ({ response }) => void response.writeHead(200).end(bytes));
