@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import type { WireHandler, WireResponse } from "../oci/wire.js";
 import { Fault } from "./fault.js";
+import { Pace } from "./pace.js";
 import { replyFault } from "./reply.js";
 
 export interface ExchangeOptions {
@@ -11,6 +12,8 @@ export interface ExchangeOptions {
   readonly expectsContinue: boolean;
   /** ms without a byte of a body, in either direction. */
   readonly idleMs: number;
+  /** Bytes of a body that have to come in as much time. */
+  readonly leastBytes: number;
   /** Whether what a peer says of whom it speaks for is believed. */
   readonly isTrusted: (address: string) => boolean;
 }
@@ -96,37 +99,22 @@ function hasBody({ headers }: IncomingMessage): boolean {
 async function* bodyOf(
   request: IncomingMessage,
   response: ServerResponse,
-  { expectsContinue, idleMs }: ExchangeOptions,
+  { expectsContinue, idleMs, leastBytes }: ExchangeOptions,
 ): AsyncIterable<Uint8Array> {
   if (expectsContinue) response.writeContinue();
-  const idle = idleTimer(idleMs, () => request.destroy(new Error(`no byte for ${idleMs} ms`)));
+  const onSlow = () => void request.destroy(new Error(`less than ${leastBytes} bytes in ${idleMs} ms`));
+  const pace = new Pace({ idleMs, leastBytes, onSlow });
   try {
-    idle.wait();
+    pace.wait();
     // `destroyOnReturn` would close the connection before the answer says why the rest is not read
     for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-      idle.rest();
+      pace.came((chunk as Uint8Array).length);
       yield chunk as Uint8Array;
-      idle.wait();
+      pace.wait();
     }
   } finally {
-    idle.end();
+    pace.end();
   }
-}
-
-/** Measures only while the peer is waited for, not while we are busy ourselves. */
-function idleTimer(ms: number, onIdle: () => void) {
-  let waiting = false;
-  const timer = setTimeout(() => (waiting ? onIdle() : timer.refresh()), ms);
-  return {
-    wait: () => {
-      waiting = true;
-      timer.refresh();
-    },
-    rest: () => {
-      waiting = false;
-    },
-    end: () => clearTimeout(timer),
-  };
 }
 
 async function send(
@@ -139,19 +127,13 @@ async function send(
   const unread = hasBody(request) && !request.readableEnded;
   if (unread) response.setHeader("connection", "close");
   response.writeHead(status, headers);
-  const idle = idleTimer(idleMs, () => response.destroy(new Error(`no byte taken for ${idleMs} ms`)));
-  try {
-    for await (const chunk of body) {
-      if (response.destroyed) return;
-      if (response.write(chunk)) continue;
-      idle.wait();
-      await drained(response);
-      idle.rest();
-    }
-    response.end();
-  } finally {
-    idle.end();
+  // the socket's own one: it sees how far a large chunk has gone
+  response.setTimeout(idleMs, () => response.destroy(new Error(`no byte taken for ${idleMs} ms`)));
+  for await (const chunk of body) {
+    if (response.destroyed) return;
+    if (!response.write(chunk)) await drained(response);
   }
+  response.end();
   if (unread) await linger(request);
 }
 

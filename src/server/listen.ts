@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { LadingError } from "../errors.js";
 import { serveExchange } from "./exchange.js";
 import type { Registry } from "./registry.js";
@@ -27,6 +27,12 @@ export interface ListenOptions {
   readonly trustedProxies?: readonly string[] | null | undefined;
   /** How long a peer may neither send nor take a byte of a body, in ms. @default 60000 */
   readonly idleMs?: number | null | undefined;
+  /** Bytes of a body that a peer has to send in as much time. @default 4096 */
+  readonly leastBytes?: number | null | undefined;
+  /** How long a peer may take for the head of a request, in ms. @default 60000 */
+  readonly headersMs?: number | null | undefined;
+  /** Connections that one address may have at a time; further ones are closed. @default 1000 */
+  readonly connectionsPerAddress?: number | null | undefined;
   /** What went wrong with a connection; never a client's own trouble. */
   readonly onError?: ((error: unknown) => void) | null | undefined;
 }
@@ -71,6 +77,7 @@ export async function listen(
   const isOurs = hostCheck(host, options.hostNames ?? [], open);
   const proxies = new Set(options.trustedProxies ?? []);
   const isTrusted = (address: string): boolean => proxies.has(address);
+  const bounds = { idleMs: options.idleMs ?? 60_000, leastBytes: options.leastBytes ?? 4096 };
   let closing = false;
   let servers: readonly Server[] = [];
   const closeIdle = (): void => {
@@ -81,16 +88,18 @@ export async function listen(
     response.on("close", () => {
       if (closing) setImmediate(closeIdle);
     });
-    const idleMs = options.idleMs ?? 60_000;
-    serveExchange(registry.handle, request, response, { isOurs, isTrusted, expectsContinue, idleMs }).catch(
+    serveExchange(registry.handle, request, response, { ...bounds, isOurs, isTrusted, expectsContinue }).catch(
       (error: unknown) => {
         response.destroy();
         options.onError?.(error);
       },
     );
   };
+  const onConnection = boundConnections(options.connectionsPerAddress ?? 1000);
   const addresses = host === "127.0.0.1" || host === "localhost" ? ["127.0.0.1", "::1"] : [host];
-  servers = await bindAll(addresses, port, () => makeServer(onRequest));
+  servers = await bindAll(addresses, port, () =>
+    makeServer({ onRequest, onConnection, headersMs: options.headersMs ?? 60_000 }),
+  );
   for (const server of servers) server.on("error", (error) => options.onError?.(error));
   const urls = servers.map((server) => urlOf(server.address() as AddressInfo));
   const bound = (servers[0]?.address() as AddressInfo | undefined)?.port ?? port;
@@ -108,22 +117,45 @@ export async function listen(
   };
 }
 
-function makeServer(
-  onRequest: (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => void,
-): Server {
+interface ServerOptions {
+  readonly onRequest: (request: IncomingMessage, response: ServerResponse, expectsContinue: boolean) => void;
+  readonly onConnection: (socket: Socket) => void;
+  readonly headersMs: number;
+}
+
+function makeServer({ onRequest, onConnection, headersMs }: ServerOptions): Server {
   const server = createServer({
-    // the time of a whole request has no bound: an idle body has (Node's own default kills long pushes)
+    // the time of a whole request has no bound: the pace of its body has (Node's own default kills long pushes)
     requestTimeout: 0,
-    headersTimeout: 60_000,
+    headersTimeout: headersMs,
+    // how often Node looks for those that take longer
+    connectionsCheckingInterval: Math.min(headersMs, 30_000),
     keepAliveTimeout: 65_000,
     maxHeaderSize: 16 * 1024,
     highWaterMark: 64 * 1024,
     noDelay: true,
   });
+  server.on("connection", onConnection);
   server.on("request", (request, response) => onRequest(request, response, false));
   // 100 Continue is sent once somebody wants the body, so that a refusal comes before it
   server.on("checkContinue", (request, response) => onRequest(request, response, true));
   return server;
+}
+
+/** Closes what one address has beyond its share, so that no one peer takes all descriptors. */
+function boundConnections(most: number): (socket: Socket) => void {
+  const counts = new Map<string, number>();
+  return (socket) => {
+    const address = socket.remoteAddress ?? "";
+    const count = (counts.get(address) ?? 0) + 1;
+    counts.set(address, count);
+    socket.once("close", () => {
+      const left = (counts.get(address) ?? 1) - 1;
+      if (left === 0) counts.delete(address);
+      else counts.set(address, left);
+    });
+    if (count > most) socket.destroy();
+  };
 }
 
 async function closeServer(server: Server): Promise<void> {

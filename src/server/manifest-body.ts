@@ -52,6 +52,13 @@ function mediaTypeOf(request: WireRequest, bytes: Uint8Array): string {
   throw invalid("the manifest has no Content-Type");
 }
 
+/** Whether a URL is one that a client could ask as nobody in particular. It is never followed here. */
+function isPublicUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password } = new URL(text);
+  return /^https?:$/.test(protocol) && username === "" && password === "";
+}
+
 /** Reads the manifest of a PUT within the limits. @throws Fault */
 export async function receiveManifest(
   request: WireRequest,
@@ -71,6 +78,9 @@ export async function receiveManifest(
   }
   if (children(manifest).length > limits.descriptors) {
     throw invalid(`the manifest names more than ${limits.descriptors} contents`);
+  }
+  for (const { urls = [] } of children(manifest)) {
+    if (!urls.every(isPublicUrl)) throw invalid("a URL of the manifest is not of http or https, or names a user");
   }
   return { bytes, mediaType, manifest };
 }

@@ -1,7 +1,7 @@
 import { test } from "vitest";
 
-/** Rows of the tables A (client), B (host) and C (archives, stores) of the threats. */
-const row = /^[ABC][1-9]\d?$/;
+/** Rows of the tables A (client), B (host), C (archives, stores) and D (registry) of the threats. */
+const row = /^[ABCD][1-9]\d?$/;
 
 /**
  * A test of one row of the threats: its name begins with the row's id. Several tests of one row are fine.
