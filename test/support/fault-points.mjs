@@ -62,6 +62,7 @@ function placeOf(path) {
   if (/\/oci-layout$/.test(text)) return "layout";
   if (/\/(repos|meta)\//.test(text)) return "record";
   if (/\/\.lading(\/|$)/.test(text)) return "folder";
+  if (/\/(?:\.docker|\.config\/lading)\/./.test(text)) return "config";
   return null;
 }
 

@@ -16,7 +16,7 @@ export async function syncDirectory(fs: FileSystem, directory: string): Promise<
 
 /** Makes a folder and those above it, and their names durable. */
 export async function ensureDirectory(fs: FileSystem, directory: string, durable: boolean): Promise<void> {
-  const first = await fs.mkdir(directory, { recursive: true });
+  const first = await fs.mkdir(directory, { recursive: true, mode: 0o700 });
   if (first === undefined || !durable) return;
   for (let made = directory; made.length >= first.length; made = dirname(made)) await syncDirectory(fs, dirname(made));
 }

@@ -94,7 +94,7 @@ export class FilesystemStorage implements Storage {
 
   async createUpload(repository: string, id: string, subject: string | null): Promise<Upload> {
     const directory = this.#uploadPath(repository, id);
-    await this.#fs.mkdir(directory, { recursive: true });
+    await this.#fs.mkdir(directory, { recursive: true, mode: 0o700 });
     try {
       // before the data, without which there is no upload: nobody finds it without its owner
       if (subject !== null) await this.#fs.writeFile(join(directory, "subject"), subject, { flag: "wx" });
