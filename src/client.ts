@@ -29,6 +29,8 @@ export interface OpenClientOptions {
   readonly insecure?: readonly string[] | null | undefined;
   /** Path of a PEM file. */
   readonly ca?: string | null | undefined;
+  /** Bytes per second that all transfers of the client together send to registries and receive from them. @default no limit */
+  readonly rateLimit?: number | string | null | undefined;
   /** Replaces `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>> | null | undefined;
   /** Answers for credentials: where it is given no file, helper or variable is asked. */
@@ -70,14 +72,14 @@ export async function openClient(options: OpenClientOptions | null = null): Prom
   const { env, fetchCredentials, onWarning, onDebug, signal, ...settings } = options ?? {};
   throwIfAborted(signal);
   const environment = Object.freeze({ ...(env ?? process.env) });
-  const { config: given, configPath, engine, storePath, concurrency, ...overrides } = settings;
+  const { config: given, configPath, engine, storePath, concurrency, rateLimit, ...overrides } = settings;
   const config = await loadConfig({
     config: given,
     configPath,
     engine,
     storePath,
     concurrency,
-    overrides,
+    overrides: { ...overrides, limitRate: rateLimit },
     env: environment,
   });
   const context = new ClientContext({ config, env: environment, fetchCredentials, onWarning, onDebug });

@@ -27,7 +27,7 @@ export class CommandContext {
 
   /** The options that flags give; the environment and the file are read by `openClient`. */
   get clientOptions(): OpenClientOptions {
-    const { engine, store, config, cluster, owner, org, platform, insecure, caFile } = this.flags;
+    const { engine, store, config, cluster, owner, org, platform, insecure, caFile, limitRate } = this.flags;
     return {
       env: this.io.env,
       engine,
@@ -39,6 +39,7 @@ export class CommandContext {
       platform,
       insecure,
       ca: caFile,
+      rateLimit: limitRate,
       onWarning: (text) => this.reporter.warning(text),
       ...(this.flags.debug === true ? { onDebug: (text: string) => this.reporter.debug(text) } : {}),
     };
@@ -47,8 +48,9 @@ export class CommandContext {
   /** The configuration alone, for verbs that need neither engine nor registry. */
   async config(): Promise<Config> {
     const { loadConfig } = await import("../config/config.js");
-    const { engine, storePath, configPath, cluster, owner, org, platform, insecure, ca } = this.clientOptions;
-    const overrides = { cluster, owner, org, platform, insecure, ca };
+    const { engine, storePath, configPath, cluster, owner, org, platform, insecure, ca, rateLimit } =
+      this.clientOptions;
+    const overrides = { cluster, owner, org, platform, insecure, ca, limitRate: rateLimit };
     return await loadConfig({ env: this.io.env, engine, storePath, configPath, overrides });
   }
 

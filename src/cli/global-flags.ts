@@ -21,6 +21,7 @@ export interface GlobalFlags {
   readonly quiet?: boolean;
   readonly progress?: ProgressMode;
   readonly timeout?: string;
+  readonly limitRate?: string;
   readonly debug?: boolean;
 }
 

@@ -75,6 +75,7 @@ function addGlobalFlags(program: Command): void {
     .option("-q, --quiet", "nothing on stderr but errors")
     .addOption(new Option("--progress <mode>", "how progress is shown on stderr").choices(progressChoices))
     .option("--timeout <duration>", "time for the whole command: 90s, 10m, bare seconds")
+    .option("--limit-rate <bytes>", "bytes a second, both ways together: 500k, 5M; 0 for no limit")
     .option("--debug", "say what happens, with causes of errors");
 }
 

@@ -60,6 +60,7 @@ describe("without a configuration", () => {
       platform: null,
       concurrency: { transfers: 4, blobs: 4, perHost: 8, exports: 1 },
       cacheLimit: null,
+      limitRate: null,
       timeout: null,
       progress: "auto",
     });
@@ -118,6 +119,7 @@ describe("flag over environment over file", () => {
       progress = "plain"
       timeout = "10m"
       cacheLimit = "5G"
+      limitRate = "5M"
       concurrency = { blobs = 2 }
       [clusters.main]
       registryUrl = "https://registry.main.example/"
@@ -139,6 +141,7 @@ describe("flag over environment over file", () => {
       progress: "plain",
       timeout: 600_000,
       cacheLimit: 5e9,
+      limitRate: 5e6,
       concurrency: { transfers: 4, blobs: 2, perHost: 8, exports: 1 },
     });
     expect(fromFile.clusters.main).toEqual({
@@ -158,6 +161,7 @@ describe("flag over environment over file", () => {
       LADING_PLATFORM: "arm64",
       LADING_PROGRESS: "json",
       LADING_TIMEOUT: "90",
+      LADING_LIMIT_RATE: "500k",
     };
     expect(await load({ env })).toMatchObject({
       cluster: "other",
@@ -170,7 +174,9 @@ describe("flag over environment over file", () => {
       platform: "linux/arm64",
       progress: "json",
       timeout: 90_000,
+      limitRate: 500_000,
     });
+    expect(await load({ env, overrides: { limitRate: 0 } })).toMatchObject({ limitRate: null });
 
     const overrides = {
       cluster: "local",
@@ -329,6 +335,8 @@ describe("validation", () => {
     ["timeout", "timeout = 0"],
     ["cacheLimit", 'cacheLimit = "much"'],
     ["cacheLimit", "cacheLimit = -1"],
+    ["limitRate", 'limitRate = "5M/s"'],
+    ["limitRate", "limitRate = -1"],
     ["concurrency", "concurrency = 4"],
     ["concurrency.blobs", "concurrency = { blobs = 0 }"],
     ["concurrency.perHost", 'concurrency = { perHost = "4" }'],
@@ -375,6 +383,7 @@ describe("validation", () => {
     "LADING_PLATFORM",
     "LADING_PROGRESS",
     "LADING_TIMEOUT",
+    "LADING_LIMIT_RATE",
     "LADING_INSECURE",
     "LADING_REGISTRY_URL",
   ])("names the variable: %s", async (name) => {

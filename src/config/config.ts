@@ -55,6 +55,8 @@ export interface Config {
   readonly concurrency: Concurrency;
   /** Bytes that the cache in the store may take; null for the default (10 GB or a tenth of the disk). */
   readonly cacheLimit: number | null;
+  /** Bytes per second that all transfers of a client together send to registries and receive from them; null for no limit. */
+  readonly limitRate: number | null;
   /** Milliseconds that a command may take; null for no limit. */
   readonly timeout: number | null;
   /** How the CLI shows progress. */
@@ -73,6 +75,8 @@ export interface ConfigInput
   readonly concurrency?: Given<Concurrency> | null | undefined;
   /** Bytes, or a size such as `10G`. */
   readonly cacheLimit?: number | string | null | undefined;
+  /** Bytes per second, or a size such as `5M`; 0 for no limit. */
+  readonly limitRate?: number | string | null | undefined;
   /** Seconds, or a duration such as `90s`. */
   readonly timeout?: number | string | null | undefined;
 }
@@ -81,6 +85,7 @@ export interface ConfigInput
 export type ConfigOverrides = Given<
   Pick<Config, "cluster" | "owner" | "org" | "insecure" | "ca" | "platform" | "progress"> & {
     readonly timeout: number | string;
+    readonly limitRate: number | string;
     readonly registryUrl: string;
   }
 >;
@@ -113,9 +118,14 @@ const variables: Readonly<Record<string, string>> = {
   platform: "LADING_PLATFORM",
   progress: "LADING_PROGRESS",
   timeout: "LADING_TIMEOUT",
+  limitRate: "LADING_LIMIT_RATE",
   registryUrl: "LADING_REGISTRY_URL",
 };
-const flagNames: Readonly<Record<string, string>> = { ca: "--ca-file", registryUrl: "the registry URL" };
+const flagNames: Readonly<Record<string, string>> = {
+  ca: "--ca-file",
+  limitRate: "--limit-rate",
+  registryUrl: "the registry URL",
+};
 
 /**
  * What a client works with: options over environment over file, each setting taken whole from the highest that has it.
@@ -158,6 +168,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<Config> {
     platform: pick("platform") ?? null,
     concurrency: Object.freeze({ ...defaultConcurrency, ...base.concurrency, ...flags.concurrency }),
     cacheLimit: pick("cacheLimit") ?? null,
+    limitRate: pick("limitRate") || null,
     timeout: pick("timeout") ?? null,
     progress: pick("progress") ?? "auto",
   });

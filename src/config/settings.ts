@@ -20,6 +20,8 @@ export interface Settings {
   readonly timeout?: number | undefined;
   /** Bytes. */
   readonly cacheLimit?: number | undefined;
+  /** Bytes per second; 0 for no limit. */
+  readonly limitRate?: number | undefined;
   readonly concurrency?: Partial<Concurrency> | undefined;
   readonly registryUrl?: string | undefined;
   readonly clusters?: Readonly<Record<string, ClusterSettings>> | undefined;
@@ -72,6 +74,7 @@ export function readSettings(table: Table, source: Source): Settings {
     ),
     timeout: read("timeout", "a duration such as 90s or 10m", millisecondsOf),
     cacheLimit: read("cacheLimit", "a size such as 10G or 512Mi", bytesOf),
+    limitRate: read("limitRate", "bytes per second such as 5M or 500k, or 0 for no limit", bytesOf),
     concurrency: read("concurrency", "a table", asTable) && readConcurrency(table.concurrency as Table, source),
     registryUrl: read("registryUrl", urlForm, registryUrlText),
     clusters: read("clusters", "a table of clusters", asTable) && readClusters(table.clusters as Table, source),

@@ -6,6 +6,7 @@ import { authorityOf, isLoopbackHost } from "../image/reference.js";
 import { type RemoteImage, wireName } from "../image/remote-image.js";
 import type { FetchCredentials } from "../oci/credential.js";
 import type { WireHandler } from "../oci/wire.js";
+import type { Bandwidth } from "../registry/bandwidth.js";
 import type { BlobSharing } from "../registry/blob-sharing.js";
 import type { Network } from "../registry/checked-lookup.js";
 import type { RegistryClient } from "../registry/client.js";
@@ -43,6 +44,7 @@ export class RegistryConnections {
   readonly #plain = new Map<string, Promise<boolean>>();
   #credentials: Promise<FetchCredentials> | null = null;
   #uploads: Promise<UploadJournal> | null = null;
+  #bandwidth: Bandwidth | null = null;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -186,6 +188,11 @@ export class RegistryConnections {
   async #makeClient({ url, handler, sharing, authHosts }: Endpoint): Promise<RegistryClient> {
     const { config, env, onWarning, onDebug, network, clock, random } = this.#options;
     const { RegistryClient } = await import("../registry/client.js");
+    if (config.limitRate !== null && this.#bandwidth === null) {
+      const { Bandwidth } = await import("../registry/bandwidth.js");
+      const { systemClock } = await import("../registry/clock.js");
+      this.#bandwidth ??= new Bandwidth(config.limitRate, systemClock);
+    }
     const authority = authorityOf(url);
     return new RegistryClient({
       url,
@@ -198,6 +205,7 @@ export class RegistryConnections {
       insecureHosts: config.insecure,
       perHost: config.concurrency.perHost,
       uploads: () => this.#journal(),
+      bandwidth: this.#bandwidth ?? undefined,
       env,
       onWarning,
       ...(onDebug === null ? {} : { onDebug }),

@@ -2,6 +2,7 @@ import { LadingError, type Side } from "../errors.js";
 import type { FetchCredentials } from "../oci/credential.js";
 import { limits } from "../oci/limits.js";
 import type { WireHandler } from "../oci/wire.js";
+import type { Bandwidth } from "./bandwidth.js";
 import type { BlobSharing } from "./blob-sharing.js";
 import { readBody } from "./body.js";
 import type { Call } from "./call.js";
@@ -43,6 +44,8 @@ export interface RegistryClientOptions {
   readonly onDebug?: ((text: string) => void) | undefined;
   /** Where uploads that break off are kept for the next run. @default nowhere */
   readonly uploads?: (() => Promise<UploadJournal>) | undefined;
+  /** Holds what goes over the network to a rate: one for all clients that share it. @default no limit */
+  readonly bandwidth?: Bandwidth | undefined;
   /** How long a connection may be silent, in ms. @default 60 000 */
   readonly idleTimeout?: number | undefined;
   /** How names become addresses. @default the system's way */
@@ -117,6 +120,7 @@ export class RegistryClient {
       env: options.env,
       idleTimeout: options.idleTimeout ?? defaultIdleTimeout,
       network: options.network,
+      bandwidth: options.bandwidth,
       clock: this.#clock,
       random: this.#random,
       onWarning: options.onWarning ?? (() => {}),

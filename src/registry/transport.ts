@@ -1,6 +1,7 @@
 import type { WireHandler } from "../oci/wire.js";
 import { version } from "../version.js";
 import { Authenticator, auth } from "./auth.js";
+import { type Bandwidth, limitRate } from "./bandwidth.js";
 import type { Send } from "./call.js";
 import type { Network } from "./checked-lookup.js";
 import type { Clock } from "./clock.js";
@@ -27,6 +28,7 @@ export interface TransportOptions {
   readonly idleTimeout: number;
   /** @default the system's */
   readonly network?: Network | undefined;
+  readonly bandwidth?: Bandwidth | undefined;
   readonly clock: Clock;
   readonly random: () => number;
   readonly onWarning: (text: string) => void;
@@ -57,12 +59,13 @@ export function createTransport(options: TransportOptions): Transport {
     clock,
     network: options.network,
   });
+  const wire = options.bandwidth === undefined ? http.send : limitRate(http.send, options.bandwidth);
   const inProcess = handler === undefined ? null : inProcessDispatch(handler, closing.signal);
   const dispatch: Send = async (call) => {
     const named = { ...call, headers: { "user-agent": userAgent, ...call.headers } };
     const answer = await (inProcess !== null && call.url.origin === rules.registry.origin
       ? inProcess(named)
-      : http.send(named));
+      : wire(named));
     budgets.note(call.url.host, answer.headers);
     return answer;
   };

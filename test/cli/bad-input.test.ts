@@ -47,6 +47,7 @@ describe("wrong names", () => {
     [["push", "app:1", "--tga", "2"], { code: "usage", side: null, exit: 64 }],
     [["push", "app:1", "--engine", "rkt"], { code: "usage", side: null, exit: 64 }],
     [["push", "app:1", "--timeout", "soon"], { code: "usage", side: null, exit: 64 }],
+    [["push", "app:1", "--limit-rate", "fast"], { code: "usage", side: null, exit: 64 }],
     [["push", "app:1", "--cluster", "nowhere"], { code: "config-invalid", side: null, exit: 78 }],
     [["ls", "--config", "/nowhere.toml"], { code: "config-invalid", side: null, exit: 78 }],
     [["push", "app:1", "--ca-file", "/nowhere.pem"], { code: "config-invalid", side: null, exit: 78 }],

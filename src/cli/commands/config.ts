@@ -11,7 +11,7 @@ async function plainConfig(context: CommandContext) {
   const config: Config = await context.config();
   const file = await readFileSettings(flags, io.env);
   const limit = timeLimit(flags, io.env, file);
-  const { cluster, owner, org, engine, store, platform, insecure, ca, concurrency, cacheLimit } = config;
+  const { cluster, owner, org, engine, store, platform, insecure, ca, concurrency, cacheLimit, limitRate } = config;
   const clusters = Object.fromEntries(
     Object.entries(config.clusters).map(([name, { registryUrl, data, authHosts }]) => [
       name,
@@ -23,7 +23,7 @@ async function plainConfig(context: CommandContext) {
     progress: progressMode(flags, io.env, file),
     /** Seconds. */
     timeout: limit === null ? null : limit / 1000,
-    ...{ concurrency, cacheLimit, clusters },
+    ...{ concurrency, cacheLimit, limitRate, clusters },
   };
 }
 
@@ -58,7 +58,7 @@ export const get: Implementation<[key: string], unknown> = async (context, [key]
 };
 
 const textKeys: ReadonlySet<string> = new Set([
-  ...["cluster", "owner", "org", "engine", "store", "ca", "platform", "progress", "timeout", "cacheLimit"],
+  ...["cluster", "owner", "org", "engine", "store", "ca", "platform", "progress", "timeout", "cacheLimit", "limitRate"],
 ]);
 
 /** How a value is read: the file checks the rest when it is written. */
