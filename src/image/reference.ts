@@ -30,6 +30,8 @@ const hostForm =
 const portForm = /^[1-9][0-9]{0,4}$/;
 const clusterForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const imageIdForm = /^sha256:[a-f0-9]{64}$/;
+/** Engines take it for an ID where they can, and for a name where they must: nobody can tell what is meant. */
+const bareImageId = /^[a-f0-9]{64}$/;
 
 /** Text from outside as it may stand in a message: quoted, shortened, without control characters. */
 export function quoted(text: unknown): string {
@@ -147,6 +149,9 @@ export function splitName(name: string, shown: string = name): { readonly host: 
   }
   const slash = name.indexOf("/");
   const first = slash === -1 ? "" : name.slice(0, slash);
+  if (bareImageId.test(name)) {
+    throw badReference(`${quoted(shown)} is an image's ID without its sha256:, and no name`, "write sha256: before it");
+  }
   if (!looksLikeHost(first)) return { host: null, path: checkedPath(name, shown) };
   if (!isAuthority(first))
     throw badReference(`${quoted(first)} in ${quoted(shown)} is no registry host: expected host[:port]`);
