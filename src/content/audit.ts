@@ -148,7 +148,7 @@ class Auditor {
       return this.#find("invalid", digest, message, descriptor, image);
     }
     if (!isManifestType(mediaType)) return;
-    if (depth > limits.indexDepth) {
+    if (depth > limits.indexDepth && isIndexType(mediaType)) {
       return this.#find("invalid", digest, "its indexes are nested too deep", descriptor, image);
     }
     const below = await this.#below(descriptor);

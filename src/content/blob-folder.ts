@@ -9,6 +9,7 @@ import { type Durability, openRegular, syncDirectory } from "./durable-file.js";
 import { errnoOf, type FileSystem, ifThere, removeFile } from "./file-system.js";
 import { ChunkMemory } from "./lent-chunk.js";
 import { isMismatch } from "./mismatch.js";
+import { moveInto } from "./pinned-folder.js";
 import { makeFolder, refuseLink } from "./real-folder.js";
 import { bearsSeal, sealTime } from "./sealed-file.js";
 import type { ContentSource, ReadOptions } from "./store.js";
@@ -149,9 +150,14 @@ export class BlobFolder implements ContentSource {
     await makeFolder(fs, join(folder, ".."), durability);
     await makeFolder(fs, folder, durability);
     const there = await this.stat(digest);
-    if (there?.size === size && there.sealed && (await this.touch(there))) await removeFile(fs, temporary);
-    else await fs.rename(temporary, this.pathOf(digest));
-    if (durability === "full") await syncDirectory(fs, folder);
+    if (there?.size === size && there.sealed && (await this.touch(there))) {
+      await removeFile(fs, temporary);
+      if (durability === "full") await syncDirectory(fs, folder);
+      return;
+    }
+    // The store's own folder may be reached through links; what is in it may not.
+    const target = join(await fs.realpath(this.#options.root), "blobs", digestAlgorithm(digest));
+    await moveInto(fs, temporary, { folder: target, name: digestHex(digest), durability });
   }
 
   /** False where it was not there. */

@@ -13,6 +13,11 @@ export interface DecompressOptions {
    * @default 1 TiB (`limits.unpacked`)
    */
   readonly limit?: number | undefined;
+  /**
+   * Bytes of output for each byte of input after which the stream is refused, once there is a gigabyte (`limits.unpackedAtLeast`).
+   * @default 250 (`limits.unpackedRatio`)
+   */
+  readonly ratio?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -40,13 +45,20 @@ export async function* decompress(
   compression: Compression,
   options: DecompressOptions = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const { limit = limits.unpacked, signal } = options;
+  const { limit = limits.unpacked, ratio = limits.unpackedRatio, signal } = options;
+  let packed = 0;
   let size = 0;
-  for await (const chunk of unpack(source, compression, signal)) {
+  const counted = counting(source, (bytes) => {
+    packed += bytes;
+  });
+  for await (const chunk of unpack(compression === "none" ? source : counted, compression, signal)) {
     throwIfAborted(signal);
     size += chunk.byteLength;
     if (size > limit) {
       throw new LadingError("limit-exceeded", `the ${compression} stream unpacks to more than ${limit} bytes`);
+    }
+    if (compression !== "none" && size > limits.unpackedAtLeast && size > packed * ratio) {
+      throw new LadingError("limit-exceeded", `the ${compression} stream unpacks to more than ${ratio} times its size`);
     }
     if (chunk.byteLength > 0) yield chunk;
   }
@@ -60,6 +72,16 @@ function unpack(
   if (compression === "none") return source;
   if (compression === "gzip") return through(copied(source), createGunzip({ chunkSize }), signal);
   return zstd(copied(source));
+}
+
+async function* counting(
+  source: AsyncIterable<Uint8Array>,
+  see: (bytes: number) => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of source) {
+    see(chunk.byteLength);
+    yield chunk;
+  }
 }
 
 /** Both libraries hold input back for later, when the source has filled its memory again. */

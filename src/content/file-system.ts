@@ -12,6 +12,8 @@ export type FileSystem = Pick<
   | "open"
   | "readFile"
   | "readdir"
+  | "readlink"
+  | "realpath"
   | "rename"
   | "rm"
   | "rmdir"

@@ -3,7 +3,7 @@ import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
 import { children, parseManifest } from "../oci/manifest.js";
-import { isManifestType } from "../oci/media-types.js";
+import { isIndexType, isManifestType } from "../oci/media-types.js";
 import type { ContentSource } from "./store.js";
 import { readVerified } from "./verify.js";
 
@@ -16,7 +16,7 @@ export interface ReachableOptions {
 /**
  * The digests of everything that some content reaches, itself included. What an index names and the source does not
  * hold reaches nothing further: a layout may hold one platform of several.
- * @throws LadingError `unsupported` for a root that is no manifest, unless allowed: nobody knows what it needs; what reading throws
+ * @throws LadingError `limit-exceeded`, `unsupported` for a root that is no manifest, unless allowed: nobody knows what it needs; what reading throws
  */
 export async function reachable(
   source: ContentSource,
@@ -26,13 +26,18 @@ export async function reachable(
   const seen = new Set<Digest>();
   // Apart from `seen`: the same bytes may be named as a layer before they are named as a manifest.
   const read = new Set<Digest>();
-  const visit = async (descriptor: Descriptor): Promise<void> => {
+  const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
     seen.add(descriptor.digest);
+    if (depth > limits.indexDepth && isIndexType(descriptor.mediaType)) {
+      throw new LadingError("limit-exceeded", `indexes are nested deeper than ${limits.indexDepth} levels`, {
+        digest: descriptor.digest,
+      });
+    }
     if (!isManifestType(descriptor.mediaType) || read.has(descriptor.digest)) return;
     read.add(descriptor.digest);
     if (!(await source.has(descriptor, { signal }))) return;
     const bytes = await readVerified(source, descriptor, { limit: limits.manifest, signal });
-    for (const child of children(parseManifest(bytes, descriptor.mediaType))) await visit(child);
+    for (const child of children(parseManifest(bytes, descriptor.mediaType))) await visit(child, depth + 1);
   };
   for await (const root of roots) {
     if (!opaqueRoots && !isManifestType(root.mediaType)) {
@@ -41,7 +46,7 @@ export async function reachable(
         hint: "remove the entry with the tool that wrote it",
       });
     }
-    await visit(root);
+    await visit(root, 1);
   }
   return seen;
 }

@@ -38,9 +38,6 @@ export interface ReadRootOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** More than any root file system has; each costs some hundred bytes of memory while names are put into order. */
-export const maxRootEntries = 2_000_000;
-
 /** The links to one file: the first name in byte order is the file, the others are links to it, wherever the source had it. */
 export function linkGroup(names: readonly Buffer[]): { readonly file: Buffer; readonly links: readonly Buffer[] } {
   const [file, ...links] = [...names].sort(Buffer.compare);

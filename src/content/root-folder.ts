@@ -1,10 +1,10 @@
 import { constants, type Stats } from "node:fs";
 import { lstat, open, readdir, readlink } from "node:fs/promises";
 import { ioError, LadingError, throwIfAborted } from "../errors.js";
+import { limits } from "../oci/limits.js";
 import {
   isWhiteout,
   linkGroup,
-  maxRootEntries,
   type ReadRootOptions,
   type RootEntry,
   type RootFile,
@@ -30,8 +30,8 @@ export async function readFolder(directory: string, { warn, signal }: ReadRootOp
   const path = (name: Buffer) => Buffer.concat([root, slash, name]);
 
   const add = async (name: Buffer): Promise<void> => {
-    if (entries.length >= maxRootEntries) {
-      throw new LadingError("limit-exceeded", `the folder has more than ${maxRootEntries} files`);
+    if (entries.length >= limits.rootEntries) {
+      throw new LadingError("limit-exceeded", `the folder has more than ${limits.rootEntries} files`);
     }
     if (isWhiteout(name)) {
       warn(`${name} is left out: in a layer this name would delete a file`);

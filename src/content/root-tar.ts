@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { type FileHandle, mkdir, open, statfs, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { ioError, LadingError, throwIfAborted } from "../errors.js";
+import { limits } from "../oci/limits.js";
 import { decompress, sniffCompression } from "./decompress.js";
 import { peek } from "./peek.js";
 import {
   isWhiteout,
   linkGroup,
-  maxRootEntries,
   type ReadRootOptions,
   type RootEntry,
   type RootFile,
@@ -17,6 +17,8 @@ import { readTar, type TarEntry } from "./tar.js";
 import { invalidArchive } from "./tar-header.js";
 
 const chunkSize = 1024 * 1024;
+/** Files up to this many bytes are written without a look at the disk. */
+const checkedSize = 16 * 1024 * 1024;
 
 interface Attributes {
   readonly mode: number;
@@ -68,7 +70,7 @@ async function collect(
 ): Promise<Map<string, Found>> {
   // Keyed by the bytes of the name, one character each.
   const found = new Map<string, Found>();
-  for await (const entry of readTar(plain(source, signal), { maxEntries: maxRootEntries, signal })) {
+  for await (const entry of readTar(plain(source, signal), { maxEntries: limits.rootEntries, signal })) {
     const name = cleanName(entry.rawName);
     if (name.length === 0) continue;
     const key = name.toString("latin1");
@@ -96,7 +98,7 @@ async function take(
     case "symlink":
       return { kind: "symlink", linkName: Buffer.from(entry.rawLinkName), attributes };
     case "file": {
-      const offset = await spool.write(entry.body);
+      const offset = await spool.write(entry.body, entry.size);
       return { kind: "file", content: { names: [name], attributes, size: entry.size, offset } };
     }
     case "hardlink": {
@@ -156,12 +158,14 @@ async function* plain(source: AsyncIterable<Uint8Array>, signal: AbortSignal | u
 class Spool {
   readonly #handle: FileHandle;
   readonly #path: string;
+  readonly #directory: string;
   #unlinked: boolean;
   #end = 0;
 
   private constructor(handle: FileHandle, path: string, unlinked: boolean) {
     this.#handle = handle;
     this.#path = path;
+    this.#directory = dirname(path);
     this.#unlinked = unlinked;
   }
 
@@ -181,9 +185,14 @@ class Spool {
     }
   }
 
-  /** Returns where the content starts. */
-  async write(body: AsyncIterable<Uint8Array>): Promise<number> {
+  /**
+   * @param size Bytes that the archive says the content has.
+   * @returns Where the content starts.
+   * @throws LadingError `no-space` before anything is written where the disk has no room for it: nobody else shall stand before a full one
+   */
+  async write(body: AsyncIterable<Uint8Array>, size: number): Promise<number> {
     const start = this.#end;
+    if (size > checkedSize) await this.#requireSpace(size);
     for await (const chunk of body) {
       for (let at = 0; at < chunk.byteLength; ) {
         const { bytesWritten } = await this.#handle
@@ -196,6 +205,20 @@ class Spool {
       }
     }
     return start;
+  }
+
+  async #requireSpace(size: number): Promise<void> {
+    const { bavail, bsize } = await statfs(this.#directory);
+    const free = bavail * bsize;
+    if (size + limits.diskReserve <= free) return;
+    throw new LadingError(
+      "no-space",
+      `the archive has a file of ${size} bytes, and ${this.#directory} has ${free} free`,
+      {
+        side: "destination",
+        hint: "free disk space, or choose another folder with --store",
+      },
+    );
   }
 
   async *read({ offset, size }: RootFile, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {

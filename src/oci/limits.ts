@@ -32,7 +32,7 @@ export const limits = {
   indexDepth: 8,
   /** Descriptors in one transfer. */
   descriptors: 10_000,
-  /** Layers of one image. */
+  /** Layers of one image, and entries of one index. */
   layers: 10_000,
   /** Entries of an image archive (not of a layer, which is never unpacked). */
   archiveEntries: 200_000,
@@ -42,8 +42,16 @@ export const limits = {
   archiveName: 4096,
   /** All JSON that is kept while an image archive is read in one pass: its manifests and configs. */
   archiveJson: 64 * 1024 * 1024,
+  /** Files of a root file system that is imported; each costs some hundred bytes of memory while names are put into order. */
+  rootEntries: 2_000_000,
   /** What a compressed stream may unpack to. */
   unpacked: 1024 ** 4,
+  /** What a compressed stream may unpack to, however small it is: so much even a bomb may have. */
+  unpackedAtLeast: 1024 ** 3,
+  /** How many times its own size a larger one may unpack to. Layers have 2 to 20, a bomb 1000 and more. */
+  unpackedRatio: 250,
+  /** Bytes of disk that a temporary file of an import leaves free. */
+  diskReserve: 64 * 1024 * 1024,
   /** One line of an engine's JSON stream. */
   engineLine: 1024 * 1024,
   /** A credential helper's output. */

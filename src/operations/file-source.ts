@@ -22,12 +22,31 @@ export async function isDirectory(path: string): Promise<boolean> {
   }
 }
 
+/** What a shell hands over as a path: standard input, and `<(command)`. */
+const handedOver = /^\/(?:dev\/stdin|(?:dev|proc\/self)\/fd\/\d+)$/;
+
+/**
+ * A path that somebody gave must be that of a file: a FIFO would wait for a writer that may never come, and a device has no end.
+ * @throws LadingError `io`
+ */
+async function refuseSpecial(path: string): Promise<void> {
+  if (handedOver.test(path)) return;
+  const found = await stat(path);
+  if (found.isFile()) return;
+  const kind = found.isFIFO() ? "a FIFO" : found.isSocket() ? "a socket" : "a device";
+  throw new LadingError("io", `${path} is ${kind}, not a file`, {
+    side: "source",
+    hint: `to read it nevertheless, give it on standard input: - < ${path}`,
+  });
+}
+
 /** Bytes read at once. */
 const chunkSize = 1024 * 1024;
 
 /** A file's bytes in large chunks, which may be given back. @throws LadingError `io` */
 export async function* fileBytes(path: string): AsyncGenerator<Uint8Array> {
   try {
+    await refuseSpecial(path);
     const handle = await open(path);
     try {
       const chunks = new ChunkMemory(chunkSize);

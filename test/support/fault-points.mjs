@@ -52,6 +52,9 @@ function die(point) {
 function placeOf(path) {
   const text = String(path);
   if (/\/blobs\/(sha256|sha512)\/(?:[0-9a-f]{2}\/)?[0-9a-f]{64,}$/.test(text)) return "blob";
+  // In a folder that is held open.
+  if (/^\/proc\/self\/fd\/\d+\/[0-9a-f]{64,}$/.test(text)) return "blob";
+  if (/^\/proc\/self\/fd\/\d+$/.test(text)) return "folder";
   if (/\/blobs(\/|$)/.test(text)) return "folder";
   if (/\/\.lading\/partial\/tmp\.|\/tmp\/[^/]+$/.test(text)) return "temporary";
   if (/\/\.lading\/partial\/.*\.json$/.test(text)) return "state";
