@@ -133,8 +133,13 @@ async function send(
     if (response.destroyed) return;
     if (!response.write(chunk)) await drained(response);
   }
+  if (unread) {
+    // Node closes at the end of an answer that says so; its length has told the client already that it is whole
+    response.flushHeaders();
+    await linger(request);
+  }
   response.end();
-  if (unread) await linger(request);
+  if (unread) request.destroy();
 }
 
 async function drained(response: ServerResponse): Promise<void> {
@@ -166,6 +171,5 @@ async function linger(request: IncomingMessage): Promise<void> {
     // the client went first
   } finally {
     clearTimeout(deadline);
-    request.destroy();
   }
 }

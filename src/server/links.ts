@@ -63,6 +63,7 @@ export async function linkBlob(
   return await storage.exclusive(blobScope(repository, digest), signal, async () => {
     const record = encodeRecord({ size, linked: new Date(now()).toISOString() } satisfies LinkRecord);
     const created = await linkAlone(storage, folder, name, record);
+    if (created) await enterLinked(context, repository);
     let placed = false;
     try {
       placed = await place();
@@ -72,6 +73,19 @@ export async function linkBlob(
       if (created && !placed) await storage.delete(folder, name).catch(() => false);
     }
   });
+}
+
+/** Has a mount without `from` look into a repository, where it looks: before its first manifest too. */
+async function enterLinked({ storage, automaticMount }: Context, repository: string): Promise<void> {
+  if (automaticMount !== "readable" || (await storage.get(folders.linked, repository)) !== null) return;
+  await storage.putIfAbsent(folders.linked, repository, encodeRecord({}));
+}
+
+/** Repositories that may have a blob: what a mount without `from` looks through. */
+export async function listLinked(storage: Storage): Promise<readonly string[]> {
+  const all = { after: null, limit: Number.POSITIVE_INFINITY };
+  const listed = await Promise.all([folders.linked, folders.repositories].map((folder) => storage.list(folder, all)));
+  return [...new Set(listed.flat())];
 }
 
 /** True where there was no link. */

@@ -244,6 +244,27 @@ describe("a registry that listens", () => {
     await closed;
   });
 
+  it("tells why it does not want a body also to who sends all of it first", async () => {
+    const body = Buffer.alloc(24 * 1024 * 1024);
+    const head = `PUT /v2/a/manifests/v1 HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n`;
+    const answer = await new Promise<string>((resolve, reject) => {
+      let text = "";
+      const socket = connect(Number(new URL(listening.urls[0] ?? "").port), "127.0.0.1");
+      socket.once("error", reject);
+      socket.once("close", () => resolve(text));
+      socket.write(head);
+      // nothing is read before everything is written
+      socket.write(body, () => {
+        socket.on("data", (chunk: Buffer) => {
+          text += chunk.toString();
+        });
+      });
+    });
+    expect(answer).toMatch(/^HTTP\/1\.1 413 /);
+    expect(answer).toMatch(/\r\nconnection: close\r\n/i);
+    expect(answer).toContain("SIZE_INVALID");
+  });
+
   it("ends what runs before it closes, and takes nothing new", async () => {
     const location = await startUpload();
     const { socket, text, closed } = await raw();

@@ -4,10 +4,9 @@ import { type Digest, type DigestAlgorithm, digestAlgorithm, digestOf, isDigest 
 import type { WireRequest, WireResponse } from "../oci/wire.js";
 import { asked, bodyOf, type Context, type Exchange } from "./context.js";
 import { Fault } from "./fault.js";
-import { linkBlob, readLink } from "./links.js";
+import { linkBlob, listLinked, readLink } from "./links.js";
 import { reply } from "./reply.js";
 import type { Route } from "./route.js";
-import { folders } from "./storage/storage.js";
 import type { UploadSession } from "./upload-session.js";
 
 type StartRoute = Extract<Route, { endpoint: "uploads" | "tags" }>;
@@ -98,8 +97,7 @@ async function mounted(
     if (from !== null) return isRepositoryPath(from) && (await readable(from));
     if (context.automaticMount === "no") return false;
     if (context.automaticMount === "anywhere") return true;
-    const all = await storage.list(folders.repositories, { after: null, limit: Number.POSITIVE_INFINITY });
-    for (const candidate of all) if (await readable(candidate)) return true;
+    for (const candidate of await listLinked(storage)) if (await readable(candidate)) return true;
     return false;
   };
   if (!(await find())) return false;

@@ -141,6 +141,8 @@ export const folders = {
   referrers: (repository: string, subject: Digest) =>
     `repos/${repository}/_referrers/${digestAlgorithm(subject)}-${digestHex(subject)}`,
   repositories: "meta/repos",
+  /** Repositories that were given a blob, whether they hold a manifest by now or not. */
+  linked: "meta/linked",
 } as const;
 
 /** Blobs that are condemned, where a storage keeps that in records. */

@@ -66,7 +66,8 @@ export const mounts: Area = ({ registry, client, point }) => {
           : { allowed: true, principal: { subject: "bob" } },
     });
     const { layer } = await client.pushImage("private", "v1", "hidden");
-    const readable = await client.pushImage("public", "v1", "readable");
+    // a blob alone does: its repository is in no catalog yet
+    const readable = await client.pushBlob("public", "readable");
     hidden.add("private");
     for (const from of ["&from=private", ""]) {
       const url = `/v2/b/blobs/uploads/?mount=${layer.digest}${from}`;
@@ -74,7 +75,7 @@ export const mounts: Area = ({ registry, client, point }) => {
       expect((await registry.send("HEAD", `/v2/b/blobs/${layer.digest}`)).status).toBe(404);
     }
     expect((await registry.send("HEAD", `/v2/private/blobs/${layer.digest}`)).status).toBe(404);
-    const found = await registry.send("POST", `/v2/b/blobs/uploads/?mount=${readable.layer.digest}`, "");
+    const found = await registry.send("POST", `/v2/b/blobs/uploads/?mount=${readable.digest}`, "");
     expect(found.status).toBe(201);
   });
 };
