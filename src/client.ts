@@ -5,7 +5,7 @@ import { Images } from "./images.js";
 import { LocalImages } from "./local-images.js";
 import type { FetchCredentials } from "./oci/credential.js";
 import { checkCallOptions, misused } from "./operations/call-options.js";
-import { ClientContext } from "./operations/context.js";
+import { ClientContext, type ContextOptions } from "./operations/context.js";
 import type { DoctorOptions, DoctorResult } from "./operations/doctor.js";
 import type { LoginOptions, LoginResult, LogoutResult } from "./operations/login.js";
 
@@ -68,6 +68,14 @@ export interface Client extends AsyncDisposable {
  * @throws LadingError `config-invalid`
  */
 export async function openClient(options: OpenClientOptions | null = null): Promise<Client> {
+  return await openClientWith(options, {});
+}
+
+/** @internal {@link openClient} with a network, a clock and a chance that a test can move. */
+export async function openClientWith(
+  options: OpenClientOptions | null,
+  seams: Pick<ContextOptions, "network" | "clock" | "random">,
+): Promise<Client> {
   checkOptions(options);
   const { env, fetchCredentials, onWarning, onDebug, signal, ...settings } = options ?? {};
   throwIfAborted(signal);
@@ -82,7 +90,7 @@ export async function openClient(options: OpenClientOptions | null = null): Prom
     overrides: { ...overrides, limitRate: rateLimit },
     env: environment,
   });
-  const context = new ClientContext({ config, env: environment, fetchCredentials, onWarning, onDebug });
+  const context = new ClientContext({ config, env: environment, fetchCredentials, onWarning, onDebug, ...seams });
   throwIfAborted(signal);
   const closeBySignal = () => void context.close(signal?.reason);
   signal?.addEventListener("abort", closeBySignal, { once: true });

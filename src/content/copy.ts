@@ -13,7 +13,7 @@ import { type ByteSource, type ContentSource, type ContentStore, isFileBacked, t
 export type BlobEvent =
   | { readonly kind: "checking" }
   | { readonly kind: "moving"; readonly current: number }
-  | { readonly kind: "retrying"; readonly current: number };
+  | { readonly kind: "retrying"; readonly current: number; readonly reason: Error };
 
 export interface BlobCopyOptions {
   readonly source: ContentSource;
@@ -48,7 +48,7 @@ function sided(error: unknown, side: Side, digest?: string): unknown {
 function fromSource(
   { source, destinationVerifies = false }: BlobCopyOptions,
   descriptor: Descriptor,
-  onRetry: () => void,
+  onRetry: (reason: Error) => void,
 ): ByteSource {
   return async function* (offset, signal) {
     try {
@@ -129,7 +129,7 @@ async function moveBlob(descriptor: Descriptor, options: BlobCopyOptions, signal
       limiter.run(async () => {
         emit({ kind: "checking" });
         let current = 0;
-        const onRetry = () => emit({ kind: "retrying", current });
+        const onRetry = (reason: Error) => emit({ kind: "retrying", current, reason });
         try {
           return await destination.put(descriptor, fromSource(options, descriptor, onRetry), {
             signal: workSignal,

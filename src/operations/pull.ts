@@ -4,7 +4,7 @@ import type { PutResult } from "../content/store.js";
 import { readVerified } from "../content/verify.js";
 import { walkTree } from "../content/walk.js";
 import type { EngineInfo, LocalEngine } from "../engines/engine.js";
-import { LadingError } from "../errors.js";
+import { isLadingError, LadingError } from "../errors.js";
 import { LocalImage } from "../image/local-image.js";
 import type { ImageProgress } from "../image/progress.js";
 import type { RemoteImage } from "../image/remote-image.js";
@@ -218,6 +218,9 @@ class Pull {
       sharedKey: `pull ${this.#context.identity(this.#repository)}`,
       signal: this.#signal,
       onEvent: (descriptor, event) => {
+        if (event.kind === "retrying" && isLadingError(event.reason) && event.reason.code === "digest-mismatch") {
+          this.#context.warn(`${descriptor.digest} did not arrive as it is there: fetching it again`);
+        }
         if (layers.has(descriptor.digest)) this.#report(descriptor, event);
       },
       onBlob: ({ digest }) => this.#context.mounts.note(this.#repository, credential, digest),

@@ -93,8 +93,11 @@ async function* reopening(
     if (position === size) return;
     if (signal?.aborted) throw abortError(signal);
 
-    if (position - reachedBefore >= retryPolicy.progress) tries = 0;
-    reachedBefore = position;
+    // However short the parts in which it comes.
+    if (position - reachedBefore >= retryPolicy.progress) {
+      tries = 0;
+      reachedBefore = position;
+    }
     tries += 1;
     const reason =
       cut ?? new LadingError("size-mismatch", `${digest} ended after ${position} of its ${size} bytes`, { digest });

@@ -273,15 +273,21 @@ function responseBody(
       const end = () => {
         if (!request.writableEnded) request.destroy();
       };
+      let broken: { readonly error: unknown } | null = null;
       return {
         async next() {
+          if (broken !== null) throw broken.error;
           try {
             const step = await inner.next();
             if (step.done === true) end();
             return step;
           } catch (error) {
             end();
-            throw failure(error);
+            broken = { error: failure(error) };
+            // What had arrived before the cut need not come again; the iterator leaves it lying.
+            const rest: Uint8Array | null = incoming.read();
+            if (rest === null) throw broken.error;
+            return { done: false, value: rest };
           }
         },
         async return() {

@@ -12,6 +12,8 @@ export interface ProcessFault {
   readonly kill?: string;
   /** Fails one call with an errno, as the operating system would; `NUMBER` may be `*` for each one: `rename blob *`. */
   readonly fail?: { readonly at: string; readonly errno: string };
+  /** What its clock leaps over when it is sent SIGUSR2, in ms. */
+  readonly leap?: number;
 }
 
 export interface ProcessReport {
@@ -50,9 +52,9 @@ export async function faultyEnvironment(fault: ProcessFault): Promise<{
 export async function faultyLading(
   machine: Machine,
   args: readonly string[],
-  { kill, fail, ...options }: LadingOptions & ProcessFault = {},
+  { kill, fail, leap = 0, ...options }: LadingOptions & ProcessFault = {},
 ): Promise<Outcome & { readonly report: ProcessReport }> {
-  const fault = { ...(kill === undefined ? {} : { kill }), ...(fail === undefined ? {} : { fail }) };
+  const fault = { leap, ...(kill === undefined ? {} : { kill }), ...(fail === undefined ? {} : { fail }) };
   const { env, report } = await faultyEnvironment(fault);
   const outcome = await machine.lading(args, { ...options, env: { ...options.env, ...env } });
   return { ...outcome, report: (await report()) ?? { steps: 0, points: {}, peak: 0, killed: null } };

@@ -5,13 +5,15 @@
 // a blob. `after rename blob 2` is when that has been done. `step 17` is the 17th point of whatever kind.
 // The wire: `request GET blob 1` is about to be sent, `response GET blob 1` has answered with its head; a server's are `serve …`
 // and `served …`.
+//
+// Its time may leap: at SIGUSR2 all timers that are due within the next `leap` milliseconds ring, in order.
 import { subscribe } from "node:diagnostics_channel";
 import { readFileSync, writeFileSync } from "node:fs";
 import promises from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { isMainThread } from "node:worker_threads";
 
-const { kill = null, fail = null, report = null } = JSON.parse(process.env.LADING_FAULT_POINTS ?? "{}");
+const { kill = null, fail = null, report = null, leap = 0 } = JSON.parse(process.env.LADING_FAULT_POINTS ?? "{}");
 
 /** Calls that change something, promise that it is safe, or must not fail unseen. */
 const fileCalls = [
@@ -106,6 +108,39 @@ function watchHandle(handle, place) {
   return handle;
 }
 
+function leapAtSignal() {
+  const pending = new Map();
+  let ahead = 0;
+  const { setTimeout: set, clearTimeout: clear } = globalThis;
+  const now = Date.now.bind(Date);
+  Date.now = () => now() + ahead;
+  const ring = (timer) => {
+    const { callback, args } = pending.get(timer);
+    pending.delete(timer);
+    clear(timer);
+    callback(...args);
+  };
+  globalThis.setTimeout = Object.assign((callback, ms = 0, ...args) => {
+    const timer = set(() => ring(timer), ms);
+    pending.set(timer, { due: Date.now() + ms, callback, args });
+    return timer;
+  }, set);
+  globalThis.clearTimeout = (timer) => {
+    pending.delete(timer);
+    clear(timer);
+  };
+  process.on("SIGUSR2", () => {
+    const end = Date.now() + leap;
+    for (;;) {
+      const [next] = [...pending].filter(([, { due }]) => due <= end).sort(([, one], [, other]) => one.due - other.due);
+      if (next === undefined) break;
+      ahead = Math.max(ahead, next[1].due - now());
+      ring(next[0]);
+    }
+    ahead = end - now();
+  });
+}
+
 if (isMainThread) {
   for (const call of fileCalls) {
     const original = promises[call];
@@ -117,6 +152,7 @@ if (isMainThread) {
       return call === "open" ? watchHandle(result, place) : result;
     };
   }
+  if (leap > 0) leapAtSignal();
   syncBuiltinESMExports();
   const wire = (verb, { method, path, url }) => reach(`${verb} ${method} ${wirePlaceOf(path ?? url ?? "")}`);
   subscribe("http.client.request.start", ({ request }) => wire("request", request));

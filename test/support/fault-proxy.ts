@@ -16,6 +16,8 @@ export interface Fault {
   readonly halfCloseAfter?: number;
   /** Turn the byte at this offset over. */
   readonly corruptAt?: number;
+  /** Turn a byte over each time that so many have passed. */
+  readonly corruptEvery?: number;
   /** Send the bytes from `at` to `at + length` twice. */
   readonly duplicate?: { readonly at: number; readonly length: number };
   /** Bytes a second. */
@@ -112,6 +114,11 @@ export async function startFaultProxy({ host, port, faults }: FaultProxyOptions)
         const at = (fault.corruptAt ?? -1) - offset;
         if (at >= 0 && at < passing.length) {
           passing[at] = (passing[at] ?? 0) ^ 0xff;
+          struck += 1;
+        }
+        const every = fault.corruptEvery ?? Infinity;
+        for (let next = (Math.floor(offset / every) + 1) * every; next < offset + passing.length; next += every) {
+          passing[next - offset] = (passing[next - offset] ?? 0) ^ 0xff;
           struck += 1;
         }
         let repeated = Buffer.alloc(0);

@@ -14,6 +14,8 @@ export interface RandomImageOptions {
   readonly layers?: number;
   /** Bytes of the file in each layer; half of them do not compress. @default 4096 */
   readonly layerSize?: number;
+  /** Layers as plain tars instead of gzip: of exactly the size that was asked for and a few blocks. @default true */
+  readonly compressed?: boolean;
   /** @default "oci" */
   readonly format?: "docker" | "oci";
   /** @default linux/amd64 */
@@ -22,7 +24,7 @@ export interface RandomImageOptions {
 
 export interface RandomLayer {
   readonly descriptor: Descriptor;
-  /** Gzip. */
+  /** Gzip, unless it was asked for without. */
   readonly bytes: Uint8Array;
   readonly diffId: Digest;
   /** The tar inside. */
@@ -62,7 +64,7 @@ export async function putBytes(store: ContentStore, mediaType: string, bytes: Ui
 
 /** Makes an image that engines load and run tools read, and puts it into a store: blobs first, manifest last. */
 export async function randomImage(store: ContentStore, options: RandomImageOptions = {}): Promise<RandomImage> {
-  const { seed = "1", layers: count = 2, layerSize = 4096, format = "oci" } = options;
+  const { seed = "1", layers: count = 2, layerSize = 4096, format = "oci", compressed = true } = options;
   const platform = options.platform ?? { os: "linux", architecture: "amd64" };
   const docker = format === "docker";
   const layers: RandomLayer[] = [];
@@ -74,8 +76,9 @@ export async function randomImage(store: ContentStore, options: RandomImageOptio
       { name: `layer-${index}/`, content: null },
       { name: `layer-${index}/content.bin`, content },
     ]);
-    const bytes = gzipSync(tar, { level: 1 });
-    const mediaType = docker ? mediaTypes.dockerLayerGzip : mediaTypes.ociLayerGzip;
+    const bytes = compressed ? gzipSync(tar, { level: 1 }) : tar;
+    const gzipType = docker ? mediaTypes.dockerLayerGzip : mediaTypes.ociLayerGzip;
+    const mediaType = compressed ? gzipType : docker ? mediaTypes.dockerLayer : mediaTypes.ociLayer;
     layers.push({ descriptor: await putBytes(store, mediaType, bytes), bytes, diffId: digestOf(tar), tar });
   }
   const config = json({
