@@ -14,6 +14,7 @@ import { watchIdle } from "./idle-watch.js";
 import { closedError } from "./in-process.js";
 import { type Environment, proxyAuthorization, proxyFor, tunnelRefusal } from "./proxy.js";
 import { networkError } from "./registry-error.js";
+import { responseBody } from "./response-body.js";
 import { isListed } from "./url-gate.js";
 
 export interface DispatchOptions {
@@ -259,44 +260,4 @@ function plainHeaders(incoming: IncomingMessage): Record<string, string> {
     if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
   }
   return headers;
-}
-
-function responseBody(
-  incoming: IncomingMessage,
-  request: ClientRequest,
-  failure: (error: unknown) => unknown,
-): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]() {
-      const inner: AsyncIterator<Uint8Array> = incoming[Symbol.asyncIterator]();
-      // After an early answer the rest of the request will never be sent: the connection is of no more use.
-      const end = () => {
-        if (!request.writableEnded) request.destroy();
-      };
-      let broken: { readonly error: unknown } | null = null;
-      return {
-        async next() {
-          if (broken !== null) throw broken.error;
-          try {
-            const step = await inner.next();
-            if (step.done === true) end();
-            return step;
-          } catch (error) {
-            end();
-            broken = { error: failure(error) };
-            // What had arrived before the cut need not come again; the iterator leaves it lying.
-            const rest: Uint8Array | null = incoming.read();
-            if (rest === null) throw broken.error;
-            return { done: false, value: rest };
-          }
-        },
-        async return() {
-          // Also for a body that nobody has begun to read, which would hold its connection for ever.
-          incoming.destroy();
-          end();
-          return { done: true, value: undefined };
-        },
-      };
-    },
-  };
 }
