@@ -28,7 +28,7 @@ const uploadIdForm = /^[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}$/;
 const maxComponents = 32;
 
 /** Which right each method of each endpoint needs: the only place that says so. */
-const actions: Readonly<Record<Route["endpoint"], Readonly<Record<string, Action>>>> = {
+export const endpointActions: Readonly<Record<Route["endpoint"], Readonly<Record<string, Action>>>> = {
   base: { GET: "ping", HEAD: "ping" },
   catalog: { GET: "catalog", HEAD: "catalog" },
   tags: { GET: "pull", HEAD: "pull" },
@@ -40,7 +40,7 @@ const actions: Readonly<Record<Route["endpoint"], Readonly<Record<string, Action
 };
 
 function actionOf(endpoint: Route["endpoint"], method: string): Action {
-  const allowed = actions[endpoint];
+  const allowed = endpointActions[endpoint];
   const action = Object.hasOwn(allowed, method) ? allowed[method] : undefined;
   if (action === undefined) {
     throw new Fault(405, "UNSUPPORTED", "this method is not supported here", {

@@ -11,8 +11,8 @@ const shortestPassword = 8;
 
 /** Hash jobs that run at once. Node's pool has four threads, and the disk needs some. */
 const parallel = 2;
-/** Jobs that wait for their turn, about ten seconds of them. */
-const mostWaiting = 100;
+/** Jobs that wait for their turn, a few seconds of them. */
+const mostWaiting = 32;
 /** How long a right password is remembered, in ms, and how many are. */
 const remembered = 60_000;
 const mostRemembered = 1000;
