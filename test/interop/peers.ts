@@ -12,6 +12,10 @@ export interface Peer {
   digest(reference: string): Promise<string>;
   /** Pulls everything that the reference names, and fails where something does not agree. */
   pull(reference: string): Promise<void>;
+  /** Logs in to `host:port`, for all that follows. */
+  login(host: string, username: string, password: string): Promise<void>;
+  /** Removes what a reference names from its registry; null for a client that can't. */
+  readonly remove: ((reference: string) => Promise<void>) | null;
   close(): Promise<void>;
 }
 
@@ -62,6 +66,13 @@ const skopeo: Peer = {
       const args = ["--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false"];
       await output("skopeo", [...args, `docker://${reference}`, `oci:${work}:pulled`]);
     }),
+  login: async (host, username, password) => {
+    const args = ["login", "--tls-verify=false", "-u", username, "--password-stdin", host];
+    await output("skopeo", args, { input: password });
+  },
+  remove: async (reference) => {
+    await output("skopeo", ["delete", "--tls-verify=false", `docker://${reference}`]);
+  },
   close: async () => {},
 };
 
@@ -77,6 +88,12 @@ const crane: Peer = {
       output("crane", ["pull", "--insecure", "--format", "oci", reference, join(work, "pulled")]),
     );
   },
+  login: async (host, username, password) => {
+    await output("crane", ["auth", "login", host, "-u", username, "--password-stdin"], { input: password });
+  },
+  remove: async (reference) => {
+    await output("crane", ["delete", "--insecure", reference]);
+  },
   close: async () => {},
 };
 
@@ -91,6 +108,14 @@ const regctl: Peer = {
     await withFolder((work) =>
       output("regctl", [...plain(reference), "image", "copy", reference, `ocidir://${join(work, "pulled")}:pulled`]),
     );
+  },
+  login: async (host, username, password) => {
+    await output("regctl", ["registry", "set", "--tls", "disabled", "--skip-check", host]);
+    const args = ["registry", "login", host, "-u", username, "--pass-stdin"];
+    await output("regctl", args, { input: password });
+  },
+  remove: async (reference) => {
+    await output("regctl", [...plain(reference), "tag", "delete", reference]);
   },
   close: async () => {},
 };
@@ -113,6 +138,12 @@ const oras: Peer = {
     await withFolder((work) =>
       output("oras", ["cp", "--from-plain-http", "--to-oci-layout", reference, `${join(work, "pulled")}:pulled`]),
     );
+  },
+  login: async (host, username, password) => {
+    await output("oras", ["login", "--plain-http", "-u", username, "--password-stdin", host], { input: password });
+  },
+  remove: async (reference) => {
+    await output("oras", ["manifest", "delete", "--plain-http", "--force", reference]);
   },
   close: async () => {},
 };
@@ -142,6 +173,13 @@ async function startPodman(): Promise<Peer> {
       await podman("pull", "-q", "--tls-verify=false", `docker://${reference}`);
       await podman("rmi", "-af");
     },
+    login: async (host, username, password) => {
+      const args = ["login", "--tls-verify=false", "-u", username, "--password-stdin", host];
+      await output("podman", ["--root", join(folder, "root"), "--runroot", join(folder, "run"), ...args], {
+        input: password,
+      });
+    },
+    remove: null,
     close: async () => {
       // The overlay driver leaves its folder mounted on itself.
       await output("umount", ["-l", join(folder, "root", "overlay")]).catch(() => "");
@@ -187,6 +225,11 @@ async function startDocker(starter: EngineStarter, readsLayouts: boolean): Promi
       await docker("pull", reference);
       await removeAll();
     },
+    login: async (host, username, password) => {
+      const args = ["-H", `unix://${engine.socketPath}`, "login", "-u", username, "--password-stdin", host];
+      await output("docker", args, { env: { DOCKER_CONFIG: engine.folder }, input: password });
+    },
+    remove: null,
     close: () => engine.stop(),
   };
 }
