@@ -1,10 +1,19 @@
+import { hostname, release } from "node:os";
 import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { formatPlatform, normalizePlatform } from "../oci/platform.js";
 import { endpointText } from "./endpoint.js";
-import type { EngineImage, EngineInfo, EngineReference, ExportOptions, ImportOptions, LocalEngine } from "./engine.js";
+import type {
+  EngineExchange,
+  EngineImage,
+  EngineInfo,
+  EngineReference,
+  ExportOptions,
+  ImportOptions,
+  LocalEngine,
+} from "./engine.js";
 import { type EngineApi, versionAtLeast } from "./engine-api.js";
 import { platformImage, requireLayers, wholeTree } from "./engine-content.js";
 import { engineFailure } from "./engine-error.js";
@@ -25,6 +34,8 @@ export interface DockerEngineOptions {
 
 interface AboutEngine {
   readonly info: EngineInfo;
+  /** The engine's `localhost` is this machine's. */
+  readonly onThisHost: boolean;
   /** Where an engine with the overlay2 driver keeps its images, if that can be a folder of this machine. */
   readonly overlayRoot: string | null;
 }
@@ -75,6 +86,11 @@ export class DockerEngine implements LocalEngine {
         imageStore,
         platform: normalizePlatform({ os: text(info.OSType, "linux"), architecture: text(info.Architecture, "amd64") }),
       },
+      onThisHost:
+        this.#api.endpoint.kind === "socket" &&
+        info.Name === hostname() &&
+        info.KernelVersion === release() &&
+        !JSON.stringify(info.SecurityOptions ?? null).includes("rootless"),
       overlayRoot: here ? text(info.DockerRootDir, "") || null : null,
     };
   }
@@ -267,6 +283,13 @@ export class DockerEngine implements LocalEngine {
       return (await this.#inspect(reference, signal))?.image ?? null;
     });
     return { id };
+  }
+
+  async exchange(signal?: AbortSignal): Promise<EngineExchange | null> {
+    const { info, onThisHost } = await this.#about(signal);
+    if (info.imageStore !== "containerd" || this.#api.endpoint.kind !== "socket") return null;
+    const { DockerExchange } = await import("./docker-exchange.js");
+    return new DockerExchange(this.#api, this, onThisHost);
   }
 
   async close(): Promise<void> {

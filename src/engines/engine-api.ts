@@ -27,6 +27,8 @@ export interface EngineRequest {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   /** A tar, streamed. */
   readonly body?: AsyncIterable<Uint8Array>;
+  /** Who asks, where the engine is to speak to a registry: a JSON document. @see {@link registryAuth} */
+  readonly registryAuth?: string;
   readonly signal?: AbortSignal | undefined;
   /** Completes "… failed": `listing images`. */
   readonly doing: string;
@@ -148,6 +150,7 @@ export class EngineApi {
         Host: this.endpoint.kind === "tcp" ? `${this.endpoint.host}:${this.endpoint.port}` : "docker",
         "User-Agent": "lading",
         ...(body === undefined ? {} : { "Content-Type": "application/x-tar" }),
+        ...(request.registryAuth === undefined ? {} : { "X-Registry-Auth": request.registryAuth }),
         ...(body === undefined && request.method === "POST" ? { "Content-Length": "0" } : {}),
       },
       ...(signal === undefined ? {} : { signal }),

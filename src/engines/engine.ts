@@ -1,6 +1,7 @@
 import type { ImageFormat, TransferStore } from "../content/layer-cache.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { LayerProgress } from "../image/progress.js";
+import type { Credential } from "../oci/credential.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import type { Platform } from "../oci/platform.js";
@@ -73,6 +74,44 @@ export interface ImportOptions {
   readonly progress?: LayerProgress | undefined;
 }
 
+/** A repository as an engine reaches it by itself, without anything that only Lading is told (authorities, proxies). */
+export interface RegistryTarget {
+  /** `host[:port]` */
+  readonly host: string;
+  /** `owner/name` */
+  readonly path: string;
+  /** On this machine's loopback: it is another place for an engine that lives elsewhere. */
+  readonly loopback: boolean;
+  /** Null is anonymous. */
+  readonly credential: Credential | null;
+}
+
+export interface ExchangeOptions {
+  readonly target: RegistryTarget;
+  /** The one platform that is wanted; null for what the engine takes for the whole. */
+  readonly platform: Platform | null;
+  readonly signal: AbortSignal;
+  readonly progress?: LayerProgress | undefined;
+}
+
+/** What an engine did by itself. */
+export interface ExchangeReport {
+  /** What the reference points at now. */
+  readonly digest: Digest;
+  /** What became of the layers, by the first 12 hex digits of their compressed digests. */
+  readonly outcomes: ReadonlyMap<string, "stored" | "exists" | "mounted">;
+}
+
+/**
+ * An engine's own dealings with a registry. Nothing that it says is believed: whoever calls it looks at the other end afterwards.
+ * Null where it can't be done this way, and everything is as it was.
+ */
+export interface EngineExchange {
+  push(image: EngineImage, tag: string, options: ExchangeOptions): Promise<ExchangeReport | null>;
+  /** Fetches by digest, and gives it a name. */
+  pull(digest: Digest, name: LocalImage, options: ExchangeOptions): Promise<ExchangeReport | null>;
+}
+
 /** Where local images live. Every method throws `engine-unavailable` or `engine-failed` for the engine's own trouble. */
 export interface LocalEngine {
   readonly kind: EngineKind;
@@ -102,6 +141,11 @@ export interface LocalEngine {
   knownLayers(diffIds: readonly Digest[], signal?: AbortSignal): Promise<ReadonlySet<Digest>>;
   /** Loads an image and checks what the engine reports against what was sent. Resolves with the new image's ID. */
   importImage(root: Descriptor, options: ImportOptions): Promise<{ readonly id: Digest }>;
+  /**
+   * For an engine that keeps original content, and answers on a socket of this machine: what it can do with a registry by itself,
+   * which for such an engine is faster than an export or a load. Null for the others.
+   */
+  exchange?(signal?: AbortSignal): Promise<EngineExchange | null>;
   /** Ends what it started (a `podman system service`, an ssh child) and its connections. */
   close(): Promise<void>;
 }

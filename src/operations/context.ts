@@ -18,6 +18,7 @@ import type { RegistryClient } from "../registry/client.js";
 import type { Clock } from "../registry/clock.js";
 import type { Repository } from "../registry/repository.js";
 import { type CallInput, type CallOptions, checkCallOptions, imageText } from "./call-options.js";
+import type { EngineRoute } from "./engine-route.js";
 import { MountCandidates } from "./mount-candidates.js";
 import { RegistryConnections } from "./registry-connections.js";
 
@@ -240,6 +241,15 @@ export class ClientContext {
   /** The repository of an image, with the credentials of this call. */
   repository(image: RemoteImage, side: Side, options: CallOptions = {}): Promise<Repository> {
     return this.#connections.repository(image, side, options.fetchCredentials ?? null);
+  }
+
+  /** The repository as an engine reaches it by itself; null where it can't. */
+  engineRoute(
+    image: RemoteImage,
+    options: CallOptions,
+    request: Parameters<RegistryConnections["engineRoute"]>[2],
+  ): Promise<EngineRoute | null> {
+    return this.#connections.engineRoute(image, options.fetchCredentials ?? null, request);
   }
 
   /** A number that tells the credentials of calls apart; 0 for the client's own. */

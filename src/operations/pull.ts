@@ -16,6 +16,7 @@ import { isIndexType } from "../oci/media-types.js";
 import { formatPlatform, type Platform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
 import type { CallOptions, ClientContext } from "./context.js";
+import { pullByEngine } from "./engine-exchange.js";
 import { type PullOutcome, type PullResult, pullResult, type Selection } from "./pull-result.js";
 import { belongsTo, type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
 import { type TransferProgress, withProgress } from "./transfer-progress.js";
@@ -107,6 +108,13 @@ class Pull {
       return { ...outcome, results: this.#early, id: before.id, previousId: null, unchanged: true };
     }
     for (const layer of layers) this.#progress.report(layer.digest, "waiting", 0, layer.size);
+    const previousId = before === null || before.id === expected ? null : before.id;
+    const byEngine = await this.#byEngine(selection, local);
+    if (byEngine !== null) {
+      this.#finish(selection, byEngine);
+      const results = new Map([...byEngine, ...this.#early]);
+      return { ...outcome, results, id: selection.root.digest, previousId, unchanged: false };
+    }
     const present = await this.#layersInEngine(selection);
     const wanted = selection.tree.blobs.filter((blob) => !present.has(blob.digest));
     let needed = 0;
@@ -121,17 +129,29 @@ class Pull {
       signal,
       progress: this.#progress,
     });
-    for (const layer of layers) {
-      const received = results.get(layer.digest)?.outcome === "stored";
-      this.#progress.finish(layer.digest, received ? "done" : "exists", layer.size);
-    }
+    this.#finish(selection, results);
     if (info.imageStore !== "oci-layout") {
       // Pushing what was pulled sends the original bytes: the engine itself forgets them.
       await this.#remember(store, id, selection);
     }
     await this.#context.trimCache();
-    const previousId = before === null || before.id === id ? null : before.id;
     return { ...outcome, results, id, previousId, unchanged: false };
+  }
+
+  #finish({ tree }: Selection, results: ReadonlyMap<Digest, PutResult>): void {
+    for (const { digest, size } of tree.layers) {
+      this.#progress.finish(digest, results.get(digest)?.outcome === "stored" ? "done" : "exists", size);
+    }
+  }
+
+  /** The engine's own pull of what was chosen, where it has one that is faster and takes it for the same; null otherwise. */
+  async #byEngine({ root, tree, image, config }: Selection, local: LocalImage) {
+    if (this.#engine.exchange === undefined || image === null || config === null) return null;
+    const [context, engine, repository] = [this.#context, this.#engine, this.#repository];
+    const [remote, options, progress, signal] = [this.#remote, this.#options, this.#progress, this.#signal];
+    const platform = isIndexType(root.mediaType) ? null : config.platform;
+    const request = { context, engine, repository, remote, options, platform, progress, signal };
+    return await pullByEngine(request, { root, layers: tree.layers }, local);
   }
 
   /** Reads manifests down to what the engine takes: an image, an index with the engine's part, or an index whole. */

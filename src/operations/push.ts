@@ -8,7 +8,6 @@ import type { EngineImage, EngineInfo, EngineKind, LocalEngine } from "../engine
 import { isLadingError, LadingError } from "../errors.js";
 import { LocalImage } from "../image/local-image.js";
 import type { ImageProgress } from "../image/progress.js";
-import { isTag } from "../image/reference.js";
 import type { RemoteImage } from "../image/remote-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
@@ -17,10 +16,12 @@ import { parseImageConfig } from "../oci/manifest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import { choosePlatform, formatPlatform, type Platform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
-import { checkedChoice, misused } from "./call-options.js";
+import { checkedChoice } from "./call-options.js";
 import type { CallOptions, ClientContext } from "./context.js";
+import { pushByEngine } from "./engine-exchange.js";
 import { type PushOutcome, type PushResult, pushResult } from "./push-result.js";
 import { indexPlatforms, type PlatformOption, wantedPlatform } from "./selection.js";
+import { refuseMoved, targetTags } from "./target-tags.js";
 import { type TransferProgress, withProgress } from "./transfer-progress.js";
 
 export interface PushOptions extends CallOptions {
@@ -57,17 +58,6 @@ export async function push(
     return pushResult({ local, remote, tags, kind, ...outcome, seconds: (performance.now() - started) / 1000 });
   };
   return await context.transfers.run(() => withProgress(options.progress, callerSignal, transfer), callerSignal);
-}
-
-function targetTags(remote: RemoteImage, more: readonly string[] | null | undefined): readonly string[] {
-  if (more && !Array.isArray(more)) throw misused("tags", "a list of tags");
-  for (const tag of more ?? []) {
-    if (!isTag(tag)) throw new LadingError("bad-reference", `${JSON.stringify(tag)} is not a tag`);
-  }
-  if (remote.digest !== null) {
-    throw new LadingError("bad-reference", `${remote} names a digest; a push goes to a tag`, { side: "destination" });
-  }
-  return [...new Set([remote.tag ?? "latest", ...(more ?? [])])];
 }
 
 interface PushRequest {
@@ -116,7 +106,8 @@ class Push {
     if (known !== null && unchanged !== null) {
       return { tree: known, ...(await this.#about(known, info, store)), results: new Map(), unchanged };
     }
-    const transferred = await this.#transfer(store, info, image, platform, known);
+    const transferred =
+      (await this.#byEngine(store, image, platform)) ?? (await this.#transfer(store, info, image, platform, known));
     await this.#context.trimCache();
     return { ...transferred, ...(await this.#about(transferred.tree, info, store)) };
   }
@@ -180,6 +171,28 @@ class Push {
     const { tags, signal, remote } = this.#request;
     const heads = await Promise.all(tags.map((tag) => this.#repository.resolve(tag, { signal })));
     refuseMoved(tags, heads, digest, remote);
+  }
+
+  /** The engine's own push, where it has one that is faster; null otherwise. */
+  async #byEngine(
+    store: TransferStore,
+    image: EngineImage,
+    platform: Platform | null,
+  ): Promise<Pick<PushOutcome, "tree" | "results" | "unchanged"> | null> {
+    const { options, remote, progress, signal, tags } = this.#request;
+    const [first = "latest", ...more] = tags;
+    // A tag that must not move is looked at between the blobs and the manifest, which is not the engine's way.
+    if (this.#engine.exchange === undefined || options.format || options.noClobber) return null;
+    const [context, engine, repository] = [this.#context, this.#engine, this.#repository];
+    const request = { context, engine, repository, remote, options, platform, progress, signal };
+    const pushed = await pushByEngine(request, image, first);
+    if (pushed === null) return null;
+    const { tree, results, there } = pushed;
+    const unchanged = there && (more.length === 0 || (await this.#isTagged(tree)));
+    if (!unchanged) await this.#pointTags(tree, more);
+    await copyManifests(tree.manifests, store, signal);
+    await store.rememberManifest(image.id, "original", platformKey(platform), tree.root);
+    return { tree, results, unchanged };
   }
 
   async #transfer(
@@ -270,23 +283,6 @@ async function configPlatforms(
 function convertTree(tree: ContentTree, format: ImageFormat): ContentTree {
   const manifests = convertManifests(tree.manifests, format);
   return { ...tree, manifests, root: manifests.at(-1)?.descriptor ?? tree.root };
-}
-
-function refuseMoved(
-  tags: readonly string[],
-  heads: readonly (Descriptor | null)[],
-  digest: Digest,
-  remote: RemoteImage,
-): void {
-  for (const [index, tag] of tags.entries()) {
-    const head = heads[index] ?? null;
-    if (head === null || head.digest === digest) continue;
-    throw new LadingError("conflict", `${remote.withTag(tag)} exists and is another image (${head.digest})`, {
-      side: "destination",
-      digest: head.digest,
-      hint: "push without --no-clobber to move the tag, or choose another one",
-    });
-  }
 }
 
 /** @internal */

@@ -4,7 +4,7 @@ import type { ClusterConfig, Config } from "../config/config.js";
 import { LadingError, type Side } from "../errors.js";
 import { authorityOf, isLoopbackHost } from "../image/reference.js";
 import { type RemoteImage, wireName } from "../image/remote-image.js";
-import type { FetchCredentials } from "../oci/credential.js";
+import type { CredentialRequest, FetchCredentials } from "../oci/credential.js";
 import type { WireHandler } from "../oci/wire.js";
 import type { Bandwidth } from "../registry/bandwidth.js";
 import type { BlobSharing } from "../registry/blob-sharing.js";
@@ -14,6 +14,7 @@ import type { Clock } from "../registry/clock.js";
 import type { Repository } from "../registry/repository.js";
 import type { UploadJournal } from "../registry/upload-journal.js";
 import type { Registry } from "../server/index.js";
+import type { EngineRoute } from "./engine-route.js";
 
 export interface ConnectionOptions {
   readonly config: Config;
@@ -57,14 +58,8 @@ export class RegistryConnections {
   }
 
   async repository(image: RemoteImage, side: Side, own: FetchCredentials | null): Promise<Repository> {
-    const { registry, repository } = wireName(image);
-    const cluster = image.clusterName === null ? null : this.#clusterFor(image.clusterName, registry);
-    const endpoint =
-      cluster !== null
-        ? await this.#cluster(cluster)
-        : image.clusterName !== null
-          ? { url: `${image.scheme}://${registry}`, handler: null, sharing: null, authHosts: [] }
-          : await this.#external(registry);
+    const { repository } = wireName(image);
+    const endpoint = await this.#endpoint(image);
     const client = await this.#client(endpoint);
     const fetchCredentials = own ?? (await this.#defaultCredentials());
     // One object per repository and credential: what is shared between calls is never shared between tenants.
@@ -82,9 +77,44 @@ export class RegistryConnections {
     return found;
   }
 
+  /**
+   * The repository as an engine reaches it by itself: null where it takes what only Lading was told (authorities, marks of insecure, a
+   * proxy). A registry of this process listens on loopback until the route is closed, and lets in who has the password of the
+   * route alone.
+   */
+  async engineRoute(
+    image: RemoteImage,
+    own: FetchCredentials | null,
+    request: Pick<CredentialRequest, "actions" | "side" | "signal">,
+  ): Promise<EngineRoute | null> {
+    const endpoint = await this.#endpoint(image);
+    const { repository } = wireName(image);
+    if (endpoint.handler !== null) {
+      const { openRoute } = await import("./engine-route.js");
+      return await openRoute(endpoint.handler, repository);
+    }
+    const url = new URL(endpoint.url);
+    const loopback = isLoopbackHost(url.host);
+    const { config, env } = this.#options;
+    if (endpoint.authHosts.length > 0 || this.#isInsecure(url.host)) return null;
+    if (url.protocol === "http:" ? !loopback : config.ca !== null || (!loopback && usesProxy(env))) return null;
+    const fetchCredentials = own ?? (await this.#defaultCredentials());
+    const { authority } = await this.#client(endpoint);
+    const credential = await fetchCredentials({ registry: authority, repository, ...request });
+    return { target: { host: authority, path: repository, loopback, credential }, close: async () => {} };
+  }
+
   async close(): Promise<void> {
     for (const client of this.#clients.values()) await (await client.catch(() => null))?.close();
     for (const registry of this.#embedded.values()) await (await registry.catch(() => null))?.close();
+  }
+
+  async #endpoint(image: RemoteImage): Promise<Endpoint> {
+    const { registry } = wireName(image);
+    if (image.clusterName === null) return await this.#external(registry);
+    const cluster = this.#clusterFor(image.clusterName, registry);
+    if (cluster !== null) return await this.#cluster(cluster);
+    return { url: `${image.scheme}://${registry}`, handler: null, sharing: null, authHosts: [] };
   }
 
   /** The configured cluster of this name, where it is the one that the image means. */
@@ -230,6 +260,11 @@ export class RegistryConnections {
       : import("../config/credentials.js").then(({ dockerCredentials }) => dockerCredentials({ env, onWarning }));
     return this.#credentials;
   }
+}
+
+/** The engine has a proxy of its own, or none: whether it gets there is its affair. */
+function usesProxy(env: Readonly<Record<string, string | undefined>>): boolean {
+  return ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"].some((name) => Boolean(env[name]));
 }
 
 function originOf(url: string): string {

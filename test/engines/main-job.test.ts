@@ -96,9 +96,14 @@ for (const kind of [olderDockerUser, newestDockerUser, podmanUser]) {
         ...{ digest, unchanged: true, bytesSent: 0 },
         blobs: { sent: 0, mounted: 0, existing: layers + 1 },
       });
-      // By somebody else, to where none of it is.
+      // By somebody else, to where none of it is. The containerd store pushes itself, and knows where the registry has it.
       const elsewhere = await (await bench.newcomer(engine)).push("again:1", "image:/bob/elsewhere:1");
-      expect(elsewhere).toMatchObject({ digest, bytesSent, blobs: { sent: layers + 1, mounted: 0, existing: 0 } });
+      const blobs = { sent: 0, mounted: 0, existing: 0 };
+      if (kind.keepsManifest) {
+        expect(elsewhere).toMatchObject({ digest, bytesSent: 0, blobs: { ...blobs, mounted: layers + 1 } });
+      } else {
+        expect(elsewhere).toMatchObject({ digest, bytesSent, blobs: { ...blobs, sent: layers + 1 } });
+      }
     });
 
     it("sends a small layer that changed, the config and the manifest, and nothing else", async () => {
@@ -111,7 +116,7 @@ for (const kind of [olderDockerUser, newestDockerUser, podmanUser]) {
       expect(pushed.bytesSent).toBeLessThan(16_384);
     });
 
-    // The containerd store is given every blob: its own pull reads them from the registry all the same.
+    // The containerd store pulls by itself, and reads every blob from the registry again.
     if (!kind.keepsManifest)
       it("does not fetch the layers that are there already", async () => {
         const { layers } = await bench.build(engine, "part:1", "the first");
