@@ -79,7 +79,7 @@ export class RegistryConnections {
 
   /**
    * The repository as an engine reaches it by itself: null where it takes what only Lading was told (authorities, marks of insecure, a
-   * proxy). A registry of this process listens on loopback until the route is closed, and lets in who has the password of the
+   * proxy), or where Lading holds the line back. A registry of this process listens on loopback until the route is closed, and lets in who has the password of the
    * route alone.
    */
   async engineRoute(
@@ -87,6 +87,7 @@ export class RegistryConnections {
     own: FetchCredentials | null,
     request: Pick<CredentialRequest, "actions" | "side" | "signal">,
   ): Promise<EngineRoute | null> {
+    if (this.#options.config.limitRate !== null) return null;
     const endpoint = await this.#endpoint(image);
     const { repository } = wireName(image);
     if (endpoint.handler !== null) {
