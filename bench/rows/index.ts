@@ -1,8 +1,9 @@
 import type { Row } from "../row.js";
 import { coldRows } from "./cold.js";
+import { embeddedRows } from "./embedded.js";
 import { startUpRows } from "./start-up.js";
 
-const all: readonly Row[] = [...coldRows, ...startUpRows];
+const all: readonly Row[] = [...coldRows, ...embeddedRows, ...startUpRows];
 
 /** In the order of their numbers: P1, P1t, P2, … */
 export const rows: readonly Row[] = [...all].sort((left, right) =>
