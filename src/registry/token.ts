@@ -4,6 +4,7 @@ import { limits } from "../oci/limits.js";
 import { discard, readBody } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
 import { safeText } from "./registry-error.js";
+import { retryAfter, waitText } from "./retry-after.js";
 
 /** What to ask of a token service, and as whom. */
 export interface TokenRequest {
@@ -44,7 +45,7 @@ export async function fetchToken(send: Send, request: TokenRequest, signal: Abor
   answer ??= await send(getCall(request, signal));
   if (answer.status === 200) return parseToken(await readBody(answer, limits.tokenBody, "the token answer"), realm);
   await discard(answer);
-  throw refusal(answer.status, request);
+  throw refusal(answer, request);
 }
 
 function getCall({ realm, service, scopes, credential }: TokenRequest, signal: AbortSignal): Call {
@@ -110,7 +111,7 @@ function parseToken(bytes: Uint8Array, realm: URL): Token {
   return { value, lifetime: Math.max(defaultLifetime, lifetime) };
 }
 
-function refusal(status: number, { realm, credential, scopes }: TokenRequest): LadingError {
+function refusal({ status, headers }: Answer, { realm, credential, scopes }: TokenRequest): LadingError {
   const host = safeText(realm.host);
   if (status === 400 || status === 401 || status === 403) {
     const who = credential === null ? "an anonymous user" : "these credentials";
@@ -125,5 +126,7 @@ function refusal(status: number, { realm, credential, scopes }: TokenRequest): L
     return new LadingError("unsafe-url", `the token service ${host} redirects elsewhere: not followed`, { status });
   }
   const code = status === 429 ? "rate-limited" : status >= 500 ? "unreachable" : "unauthorized";
-  return new LadingError(code, `the token service ${host} answered ${status}`, { status });
+  const wait = retryAfter(headers["retry-after"], Date.parse(headers.date ?? "") || Date.now());
+  const when = wait === null ? "" : `, it says to try again in ${waitText(wait)}`;
+  return new LadingError(code, `the token service ${host} answered ${status}${when}`, { status });
 }

@@ -192,6 +192,66 @@ describe("an upload", () => {
     expect(clock.waits.length).toBeGreaterThanOrEqual(10);
   });
 
+  test("refused by a 429 waits as long as it says, and no longer than is worth it", async () => {
+    const { put, clock } = await open();
+    registry.handlers.push(
+      on(
+        "PUT",
+        uploadUrl,
+        async (exchange) => {
+          await exchange.body();
+          exchange.send(429, { "retry-after": "3" });
+        },
+        1,
+      ),
+    );
+    expect((await put()).outcome).toBe("stored");
+    expect(clock.waits).toEqual([3150]);
+  });
+
+  test.each([
+    [{ "retry-after": "3600" }, 1, []],
+    [{}, 2, [10_000]],
+    [{ "retry-after": "880.092µs" }, 2, [10_000]],
+  ] as const)("refused by 429 and %j is tried %i times", async (headers, times, waits) => {
+    const { put, clock } = await open();
+    registry.handlers.push(
+      on("PUT", uploadUrl, async (exchange) => {
+        await exchange.body();
+        exchange.send(429, headers);
+      }),
+    );
+    await expect(put()).rejects.toMatchObject({ code: "rate-limited", status: 429 });
+    expect(methods().filter((method) => method === "PUT")).toHaveLength(times);
+    expect(clock.waits).toEqual(waits);
+  });
+
+  test("that breaks holds back all that goes to the same host", async () => {
+    const { put, repository, clock } = await open();
+    let head: Promise<unknown> | null = null;
+    registry.handlers.push(on("PUT", uploadUrl, (exchange) => exchange.send(503, { "retry-after": "20" }), 1));
+    const result = await put(undefined, {
+      onRetry: () => {
+        head = repository.head("v1");
+      },
+    });
+    await head;
+    expect(result.outcome).toBe("stored");
+    // The request that was made meanwhile waited too.
+    expect(clock.waits.filter((wait) => wait > 19_000).length).toBeGreaterThanOrEqual(1);
+  });
+
+  test("whose end is not answered is given up after five tries", async () => {
+    const { put } = await open();
+    registry.handlers.push(
+      on("PUT", uploadUrl, (exchange) => exchange.send(405), 1),
+      on("PUT", uploadUrl, (exchange) => exchange.send(503)),
+    );
+    await expect(put()).rejects.toEqual(withCode("unreachable"));
+    expect(methods().filter((method) => method === "PATCH")).toHaveLength(1);
+    expect(methods().filter((method) => method === "PUT")).toHaveLength(1 + 5);
+  });
+
   test.each([
     [401, "unauthorized"],
     [403, "denied"],

@@ -105,7 +105,7 @@ class Upload {
           this.#pieced = true;
           const progressed = stood - furthest >= retryPolicy.progress;
           if (progressed) this.#patience = new Patience(this.#endpoint);
-          recoveries = progressed ? 0 : recoveries + 1;
+          recoveries = progressed ? 1 : recoveries + 1;
           furthest = Math.max(furthest, stood);
           if (recoveries > retryPolicy.recoveries) throw error;
         }
