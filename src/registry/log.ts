@@ -20,10 +20,13 @@ export function log(
   let budget = warningBudget;
   const passOn = (answer: Answer) => {
     for (const text of registryWarnings(answer.headers.warning)) {
-      if (told.has(text) || text.length > budget) continue;
-      told.add(text);
-      budget -= text.length;
-      onWarning(`${answer.url.host} says: ${safeText(text)}`);
+      // Counted as it is shown: an escape takes more room than what it stands for.
+      const shown = safeText(text);
+      const size = Buffer.byteLength(shown);
+      if (told.has(shown) || size > budget) continue;
+      told.add(shown);
+      budget -= size;
+      onWarning(`${answer.url.host} says: ${shown}`);
     }
   };
   return async (call) => {
@@ -47,8 +50,10 @@ export function log(
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#warnings
  */
 function registryWarnings(header: string | undefined): readonly string[] {
-  if (header === undefined || header.length > longestHeader) return [];
-  return [...header.matchAll(/299 - "((?:[^"\\]|\\.)*)"/g)].map(([, text = ""]) => text.replace(/\\(.)/g, "$1"));
+  if (header === undefined) return [];
+  return [...header.slice(0, longestHeader).matchAll(/299 - "((?:[^"\\]|\\.)*)"/g)].map(([, text = ""]) =>
+    text.replace(/\\(.)/g, "$1"),
+  );
 }
 
 const longestHeader = 2 * warningBudget;
