@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ClusterConfig, Config } from "../config/config.js";
 import { LadingError, type Side } from "../errors.js";
@@ -15,6 +14,8 @@ import type { Repository } from "../registry/repository.js";
 import type { UploadJournal } from "../registry/upload-journal.js";
 import type { Registry } from "../server/index.js";
 import type { EngineRoute } from "./engine-route.js";
+import { folderOwner } from "./folder-owner.js";
+import { readAuthorities } from "./read-authorities.js";
 
 export interface ConnectionOptions {
   readonly config: Config;
@@ -33,6 +34,8 @@ interface Endpoint {
   /** Of a registry that Lading made itself; one that is given as a value may be wrapped, and is asked by its handler alone. */
   readonly sharing: BlobSharing | null;
   readonly authHosts: readonly string[];
+  /** The folder that is served there, where it is this user's own. */
+  readonly data?: string;
 }
 
 /** One RegistryClient per registry of a client: they share connections, tokens and back-off. */
@@ -44,6 +47,8 @@ export class RegistryConnections {
   /** Hosts where both http and https are allowed, and whether they speak the former. */
   readonly #plain = new Map<string, Promise<boolean>>();
   #credentials: Promise<FetchCredentials> | null = null;
+  /** By folder: one function each, since what is shared between calls hangs on it. */
+  readonly #owners = new Map<string, FetchCredentials>();
   #uploads: Promise<UploadJournal> | null = null;
   #bandwidth: Bandwidth | null = null;
 
@@ -61,7 +66,7 @@ export class RegistryConnections {
     const { repository } = wireName(image);
     const endpoint = await this.#endpoint(image);
     const client = await this.#client(endpoint);
-    const fetchCredentials = own ?? (await this.#defaultCredentials());
+    const fetchCredentials = own ?? (await this.#credentialsFor(endpoint));
     // One object per repository and credential: what is shared between calls is never shared between tenants.
     const key = `${endpoint.url} ${endpoint.handler === null} ${repository} ${side}`;
     let byCredential = this.#repositories.get(key);
@@ -99,7 +104,7 @@ export class RegistryConnections {
     const { config, env } = this.#options;
     if (endpoint.authHosts.length > 0 || this.#isInsecure(url.host)) return null;
     if (url.protocol === "http:" ? !loopback : config.ca !== null || (!loopback && usesProxy(env))) return null;
-    const fetchCredentials = own ?? (await this.#defaultCredentials());
+    const fetchCredentials = own ?? (await this.#credentialsFor(endpoint));
     const { authority } = await this.#client(endpoint);
     const credential = await fetchCredentials({ registry: authority, repository, ...request });
     return { target: { host: authority, path: repository, loopback, credential }, close: async () => {} };
@@ -144,9 +149,9 @@ export class RegistryConnections {
     const authHosts = cluster.authHosts ?? [];
     const { holderOf } = await import("../server/hold.js");
     const holder = await holderOf(data);
-    if (holder !== null && (await this.#answers(holder))) {
+    if (holder !== null && (await this.#answers(holder, data))) {
       this.#options.onDebug?.(`registry: ${data} is served at ${holder.url}`);
-      return { url: originOf(holder.url), handler: null, sharing: null, authHosts };
+      return { url: originOf(holder.url), handler: null, sharing: null, authHosts, data };
     }
     let embedded = this.#embedded.get(data);
     if (embedded === undefined) {
@@ -166,9 +171,15 @@ export class RegistryConnections {
   }
 
   /** The record of a server may be older than a reboot, or name a port that somebody else has now. */
-  async #answers(holder: { readonly url: string; readonly instanceId: string }): Promise<boolean> {
+  async #answers(holder: { readonly url: string; readonly instanceId: string }, data: string): Promise<boolean> {
     try {
-      const client = await this.#client({ url: originOf(holder.url), handler: null, sharing: null, authHosts: [] });
+      const client = await this.#client({
+        url: originOf(holder.url),
+        handler: null,
+        sharing: null,
+        authHosts: [],
+        data,
+      });
       return (await client.ping()).instanceId === holder.instanceId;
     } catch {
       return false;
@@ -216,7 +227,8 @@ export class RegistryConnections {
     return client;
   }
 
-  async #makeClient({ url, handler, sharing, authHosts }: Endpoint): Promise<RegistryClient> {
+  async #makeClient(endpoint: Endpoint): Promise<RegistryClient> {
+    const { url, handler, sharing, authHosts } = endpoint;
     const { config, env, onWarning, onDebug, network, clock, random } = this.#options;
     const { RegistryClient } = await import("../registry/client.js");
     if (config.limitRate !== null && this.#bandwidth === null) {
@@ -229,7 +241,7 @@ export class RegistryConnections {
       url,
       ...(handler === null ? {} : { handler }),
       ...(sharing === null ? {} : { sharing }),
-      fetchCredentials: await this.#defaultCredentials(),
+      fetchCredentials: await this.#credentialsFor(endpoint),
       insecure: this.#isInsecure(authority),
       ...(config.ca === null ? {} : { ca: await readAuthorities(config.ca) }),
       authHosts,
@@ -254,6 +266,14 @@ export class RegistryConnections {
     return this.#uploads;
   }
 
+  async #credentialsFor({ data }: Endpoint): Promise<FetchCredentials> {
+    const usual = await this.#defaultCredentials();
+    if (data === undefined || this.#options.fetchCredentials !== null) return usual;
+    const found = this.#owners.get(data) ?? folderOwner(data, usual);
+    this.#owners.set(data, found);
+    return found;
+  }
+
   #defaultCredentials(): Promise<FetchCredentials> {
     const { fetchCredentials, env, onWarning } = this.#options;
     this.#credentials ??= fetchCredentials
@@ -276,15 +296,4 @@ async function valueHandler(value: NonNullable<ClusterConfig["registry"]>): Prom
   if (value.handle !== undefined) return value.handle.bind(value);
   const { fetchHandler } = await import("../registry/fetch-handler.js");
   return fetchHandler(value.fetch.bind(value));
-}
-
-async function readAuthorities(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new LadingError("config-invalid", `the certificate file ${path} cannot be read`, {
-      hint: "ca in the configuration, LADING_CA_FILE or --ca-file name it",
-      cause,
-    });
-  }
 }

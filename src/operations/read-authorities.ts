@@ -1,0 +1,14 @@
+import { readFile } from "node:fs/promises";
+import { LadingError } from "../errors.js";
+
+/** Further certificate authorities, as PEM text. @throws LadingError `config-invalid` */
+export async function readAuthorities(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    throw new LadingError("config-invalid", `the certificate file ${path} cannot be read`, {
+      hint: "ca in the configuration, LADING_CA_FILE or --ca-file name it",
+      cause,
+    });
+  }
+}
