@@ -9,6 +9,7 @@ import {
 } from "../../test/support/scripted-registry.js";
 import { describeBytes, sourceOf, withCode } from "../../test/support/store-contract.js";
 import type { ByteSource, PutOptions } from "../content/store.js";
+import { LadingError } from "../errors.js";
 import type { RegistryClientOptions } from "./client.js";
 import { systemClock } from "./clock.js";
 
@@ -181,6 +182,41 @@ describe("an upload", () => {
     expect(registry.requests.filter(({ method }) => method === "PATCH").at(-1)?.headers["content-range"]).toBe(
       "1000000-2999999",
     );
+    expect(isStored()).toBe(true);
+  });
+
+  test("that arrived damaged is sent once more, and no third time", async () => {
+    const { put } = await open();
+    const answer = JSON.stringify({ errors: [{ code: "DIGEST_INVALID", message: "other bytes" }] });
+    const damaged = async (exchange: Exchange) => {
+      await exchange.body();
+      exchange.send(400, { "content-type": "application/json" }, answer);
+    };
+    registry.handlers.push(on("PUT", uploadUrl, damaged, 1));
+    expect((await put()).outcome).toBe("stored");
+    expect(isStored()).toBe(true);
+    registry.blobs.clear();
+    registry.handlers.push(on("PUT", uploadUrl, damaged, 2));
+    await expect(put()).rejects.toEqual(withCode("digest-mismatch"));
+    expect(methods().filter((method) => method === "PUT")).toHaveLength(4);
+  });
+
+  test("whose source was damaged on its way is read once more; where it stays so, the first reason is the one", async () => {
+    const { put, source } = await open();
+    const damage = new LadingError("digest-mismatch", "a bit turned over");
+    const broken = (...errors: LadingError[]): ByteSource =>
+      async function* (offset) {
+        const error = errors.shift();
+        if (error === undefined) yield* source(offset);
+        else {
+          yield bytes.subarray(0, 100_000);
+          throw error;
+        }
+      };
+    const missing = new LadingError("not-found", "put aside meanwhile");
+    await expect(put(broken(damage, missing))).rejects.toEqual(withCode("digest-mismatch"));
+    expect(isStored()).toBe(false);
+    expect((await put(broken(damage))).outcome).toBe("stored");
     expect(isStored()).toBe(true);
   });
 

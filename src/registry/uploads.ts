@@ -54,8 +54,6 @@ class Upload {
   #chunkSize = chunkSize;
   /** All bytes are there, and the last request alone is open. */
   #committing = false;
-  /** Parts were sent at different times: they may not fit together. */
-  #pieced = false;
   #transferred = 0;
   /** Bytes sent that the registry may have, in the current session. */
   #position = 0;
@@ -76,7 +74,7 @@ class Upload {
     this.#session = session;
     let recoveries = 0;
     let furthest = 0;
-    let restarted = false;
+    let damaged: LadingError | null = null;
     try {
       if (await this.#takeUp()) return { outcome: "exists", transferred: 0 };
       furthest = this.#position;
@@ -86,23 +84,26 @@ class Upload {
           break;
         } catch (error) {
           if (this.#options.signal?.aborted) throw abortError(this.#options.signal);
-          if (this.#sourceFailure !== null) throw this.#sourceFailure.error;
+          const failed = this.#sourceFailure?.error ?? error;
+          if (isDamaged(failed) && damaged === null) {
+            // A bit that turned over on the way, there or here, or parts that did not fit together: once more, in one piece.
+            damaged = failed;
+            this.#sourceFailure = null;
+            this.#options.onRetry?.(damaged);
+            await this.#startAnew();
+            continue;
+          }
+          // What its store has put aside by now is damaged, and not missing.
+          if (this.#sourceFailure !== null) throw damaged ?? failed;
           const chunked = this.#otherWay(error);
           if (chunked !== null) {
             this.#chunked = chunked;
             await this.#startAnew();
             continue;
           }
-          if (isLadingError(error) && error.code === "digest-mismatch" && this.#pieced && !restarted) {
-            // The parts did not fit together: once more, in one piece.
-            restarted = true;
-            await this.#startAnew();
-            continue;
-          }
           if (!isRecoverable(error)) throw error;
           const stood = await this.#recover(error, recoveries);
           if (stood === "stored") break;
-          this.#pieced = true;
           const progressed = stood - furthest >= retryPolicy.progress;
           if (progressed) this.#patience = new Patience(this.#endpoint);
           recoveries = progressed ? 1 : recoveries + 1;
@@ -147,7 +148,6 @@ class Upload {
     if (this.#session !== null) await cancelSession(this.#endpoint, this.#session);
     this.#session = found;
     this.#position = found.offset;
-    this.#pieced = true;
     this.#options.onBytes?.(found.offset);
   }
 
@@ -267,6 +267,12 @@ class Upload {
     const most = this.#committing ? retryPolicy.tries : retryPolicy.recoveries + 1;
     return this.#patience.afterTrouble(value, recoveries + 1, most);
   }
+}
+
+/** Other bytes arrived than were meant: here, or (by what it says of the digest) at the registry. */
+function isDamaged(error: unknown): error is LadingError {
+  if (!isLadingError(error)) return false;
+  return error.code === "digest-mismatch" || (error.code === "size-mismatch" && error.status === null);
 }
 
 /** Trouble after which it is worth asking where the upload stands. */
