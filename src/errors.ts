@@ -91,6 +91,13 @@ const generalHints: Readonly<Partial<Record<ErrorCode, string>>> = {
   timeout: "allow more time with --timeout, or run it again: it goes on with what is complete",
 };
 
+/** Characters of a message: what it quotes may come from a stranger, and be of any length. */
+const longestMessage = 4096;
+
+function shortened(message: string): string {
+  return message.length > longestMessage ? `${message.slice(0, longestMessage - 1)}…` : message;
+}
+
 /** Every error that leaves the SDK. The message says what was wrong, on which side, and what to do. */
 export class LadingError extends Error {
   override readonly name = "LadingError";
@@ -106,7 +113,7 @@ export class LadingError extends Error {
   readonly #hint: string | null;
 
   constructor(code: ErrorCode, message: string, details: LadingErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super(shortened(message), details.cause === undefined ? undefined : { cause: details.cause });
     Object.defineProperty(this, brand, { value: true });
     this.code = code;
     this.side = details.side ?? null;

@@ -11,7 +11,7 @@ import { sniffCompression } from "./decompress.js";
 import type { ImageFormat, TransferStore } from "./layer-cache.js";
 import { peek } from "./peek.js";
 import type { TarEntry } from "./tar.js";
-import { invalidArchive, tarBlock } from "./tar-header.js";
+import { invalidArchive, shownName, tarBlock } from "./tar-header.js";
 import { readAll, verifyStream } from "./verify.js";
 
 /** An image that an archive holds. */
@@ -95,7 +95,7 @@ export class ArchiveContents {
       case "file":
         return await this.#addFile(name, entry);
       default:
-        throw invalidArchive(`${JSON.stringify(name)} in the archive is a ${entry.type}: this is no image`);
+        throw invalidArchive(`${shownName(name)} in the archive is a ${entry.type}: this is no image`);
     }
   }
 
@@ -185,7 +185,7 @@ export class ArchiveContents {
   /** A JSON document by the name that another one gives. @throws LadingError `archive-invalid` */
   document(name: string): Buffer {
     const found = this.#follow(name, (key) => this.#documents.get(key));
-    if (found === null) throw invalidArchive(`${JSON.stringify(name)}, which the archive names, is not in it`);
+    if (found === null) throw invalidArchive(`${shownName(name)}, which the archive names, is not in it`);
     return found;
   }
 
@@ -215,7 +215,7 @@ export class ArchiveContents {
     for (let steps = 0; key !== undefined; steps++) {
       const found = find(key);
       if (found !== undefined && found !== null) return found;
-      if (steps > maxLinks) throw invalidArchive(`${JSON.stringify(name)} in the archive is a link without an end`);
+      if (steps > maxLinks) throw invalidArchive(`${shownName(name)} in the archive is a link without an end`);
       key = this.#links.get(key);
     }
     return null;
@@ -234,7 +234,7 @@ const controlFiles: ReadonlyMap<string, number> = new Map([
 function cleanName(name: string): string {
   const clean = name.replace(/^(\.\/+)+/, "").replace(/\/+$/, "");
   if (clean.startsWith("/") || clean.split("/").includes("..")) {
-    throw invalidArchive(`${JSON.stringify(name)} in the archive points outside of it`);
+    throw invalidArchive(`${shownName(name)} in the archive points outside of it`);
   }
   return clean;
 }
@@ -242,7 +242,7 @@ function cleanName(name: string): string {
 /** A name that a document of the archive gives: it is looked up, and must be one that an entry can have. */
 function referredName(name: string): string {
   if (name === "" || name.includes("\\") || name.includes("\0")) {
-    throw invalidArchive(`${JSON.stringify(name)} is no name of an entry`);
+    throw invalidArchive(`${shownName(name)} is no name of an entry`);
   }
   return cleanName(name);
 }

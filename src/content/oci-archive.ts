@@ -1,7 +1,7 @@
 import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
-import { type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
+import { type Digest, digestAlgorithm, digestHex, isDigest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
 import { children, parseDescriptor, parseManifest, sniffManifestType } from "../oci/manifest.js";
 import { isManifestType, mediaTypes } from "../oci/media-types.js";
@@ -72,9 +72,17 @@ function readIndex(contents: ArchiveContents): readonly NamedRoot[] {
 /** Old programs leave the media type out: then the document tells. */
 function typed(contents: ArchiveContents, entry: unknown): unknown {
   if (typeof entry !== "object" || entry === null || "mediaType" in entry) return entry;
-  const path = `blobs/${String((entry as { digest?: unknown }).digest).replace(":", "/")}`;
-  if (!contents.has(path)) return entry;
-  return { ...entry, mediaType: sniffManifestType(JSON.parse(contents.document(path).toString())) };
+  const { digest } = entry as { readonly digest?: unknown };
+  const path = isDigest(digest) ? `blobs/${digest.replace(":", "/")}` : null;
+  if (path === null || !contents.has(path)) return entry;
+  let document: unknown;
+  try {
+    document = JSON.parse(contents.document(path).toString());
+  } catch {
+    // No JSON is no manifest.
+    return entry;
+  }
+  return { ...entry, mediaType: sniffManifestType(document) };
 }
 
 /** The full name: containerd's, else the standard's where it is one; a bare tag names nothing. */

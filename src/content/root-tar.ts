@@ -14,7 +14,7 @@ import {
   type RootFiles,
 } from "./root-files.js";
 import { readTar, type TarEntry } from "./tar.js";
-import { invalidArchive } from "./tar-header.js";
+import { invalidArchive, shownName } from "./tar-header.js";
 
 const chunkSize = 1024 * 1024;
 /** Files up to this many bytes are written without a look at the disk. */
@@ -76,7 +76,7 @@ async function collect(
     const key = name.toString("latin1");
     const before = found.get(key);
     if (before !== undefined && !(before.kind === "directory" && entry.type === "directory")) {
-      throw invalidArchive(`the archive has ${JSON.stringify(name.toString())} twice`);
+      throw invalidArchive(`the archive has ${shownName(name.toString())} twice`);
     }
     if (isWhiteout(name)) warn(`${name} is left out: in a layer this name would delete a file`);
     found.set(key, isWhiteout(name) ? { kind: "skipped" } : await take(name, entry, found, spool, warn));
@@ -105,7 +105,7 @@ async function take(
       const target = found.get(cleanName(entry.rawLinkName).toString("latin1"));
       if (target === undefined || target.kind === "directory") {
         throw invalidArchive(
-          `${JSON.stringify(entry.name)} is a link to ${JSON.stringify(entry.linkName)}, which is not before it`,
+          `${shownName(entry.name)} is a link to ${shownName(entry.linkName)}, which is not before it`,
         );
       }
       if (target.kind === "file") target.content.names.push(name);
@@ -139,7 +139,7 @@ function rootEntries(found: ReadonlyMap<string, Found>): readonly RootEntry[] {
 function cleanName(raw: Uint8Array): Buffer {
   const parts = Buffer.from(raw).toString("latin1").split("/");
   if (parts.includes(".."))
-    throw invalidArchive(`${JSON.stringify(Buffer.from(raw).toString())} points outside of the archive`);
+    throw invalidArchive(`${shownName(Buffer.from(raw).toString())} points outside of the archive`);
   return Buffer.from(parts.filter((part) => part !== "" && part !== ".").join("/"), "latin1");
 }
 

@@ -40,6 +40,11 @@ export interface TarOverrides {
   mtime?: number;
 }
 
+/** A name in an archive as it may stand in a message: names can be as long as a page. */
+export function shownName(name: string): string {
+  return JSON.stringify(name.length > 200 ? `${name.slice(0, 200)}…` : name);
+}
+
 export function invalidArchive(message: string, cause?: unknown): LadingError {
   return new LadingError("archive-invalid", message, cause === undefined ? {} : { cause });
 }

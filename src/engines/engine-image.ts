@@ -44,7 +44,7 @@ export function readInspected(document: unknown): InspectedImage | null {
     id,
     names: list(document.RepoTags).filter(isString),
     repoDigests: list(document.RepoDigests).filter(isString),
-    size: typeof document.Size === "number" ? document.Size : 0,
+    size: Number.isSafeInteger(document.Size) ? Math.max(0, document.Size as number) : 0,
     created: createdAt(document.Created),
     platforms: below.some(isPresent) ? below.filter(isPresent) : own === null ? [] : [own],
     diffIds: list(rootFs.Layers).filter(isDigest),
@@ -103,7 +103,7 @@ export function readName(text: string): LocalImage | null {
 function imageId(value: unknown): Digest | null {
   if (isDigest(value)) return value;
   // Podman's own API leaves the algorithm out.
-  const full = `sha256:${String(value)}`;
+  const full = typeof value === "string" ? `sha256:${value}` : null;
   return isDigest(full) ? full : null;
 }
 

@@ -17,8 +17,13 @@ export function loadProgress(
   return (line) => {
     const layer = typeof line.id === "string" ? byShortId.get(line.id) : undefined;
     const detail = isJsonObject(line.progressDetail) ? line.progressDetail : {};
-    if (layer === undefined || typeof detail.current !== "number") return;
-    const total = typeof detail.total === "number" && detail.total > 0 ? detail.total : null;
+    if (layer === undefined || !isCount(detail.current)) return;
+    const total = isCount(detail.total) && detail.total > 0 ? detail.total : null;
     progress.report(layer.digest, "loading", detail.current, total);
   };
+}
+
+/** Bytes: JSON's numbers may be fractions, negative, and more than there is. */
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

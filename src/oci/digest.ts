@@ -24,7 +24,7 @@ export function isDigest(text: unknown): text is Digest {
 /** @throws LadingError with `code` (default `bad-reference`) where the text is no digest. */
 export function parseDigest(text: unknown, code: ErrorCode = "bad-reference"): Digest {
   if (isDigest(text)) return text;
-  const shown = typeof text === "string" ? JSON.stringify(text.slice(0, 140)) : String(text);
+  const shown = typeof text === "string" ? JSON.stringify(text.slice(0, 140)) : `a value of type ${typeof text}`;
   throw new LadingError(code, `${shown} is not a digest: expected sha256:<64 hex> or sha512:<128 hex>`);
 }
 

@@ -69,7 +69,7 @@ function stringMap(value: unknown, where: string): Readonly<Record<string, strin
   if (!isObject(value)) throw invalid(`${where} is not an object`);
   const map: Record<string, string> = Object.create(null);
   for (const [key, entry] of Object.entries(value)) {
-    if (typeof entry !== "string") throw invalid(`${where}[${JSON.stringify(key)}] is not a string`);
+    if (typeof entry !== "string") throw invalid(`${where}[${JSON.stringify(key.slice(0, 100))}] is not a string`);
     map[key] = entry;
   }
   return map;
@@ -142,7 +142,9 @@ export function parseManifest(bytes: Uint8Array, mediaType: string): Manifest {
   }
   if (value.schemaVersion !== 2) throw invalid("schemaVersion is not 2");
   if (value.mediaType !== undefined && value.mediaType !== mediaType) {
-    throw invalid(`the manifest calls itself ${String(value.mediaType)} but was given as ${mediaType}`);
+    const own =
+      typeof value.mediaType === "string" ? value.mediaType.slice(0, 200) : `a value of type ${typeof value.mediaType}`;
+    throw invalid(`the manifest calls itself ${own} but was given as ${mediaType}`);
   }
   const common = {
     mediaType,

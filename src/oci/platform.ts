@@ -25,9 +25,10 @@ const architectureAliases: Readonly<Record<string, readonly [architecture: strin
 
 /** The usual spelling: `x64` is amd64, arm64 has variant v8 only where it differs, arm without a variant is v7. */
 export function normalizePlatform(platform: Platform): Platform {
-  const [architecture, aliasVariant] = architectureAliases[platform.architecture.toLowerCase()] ?? [
-    platform.architecture.toLowerCase(),
-  ];
+  const named = platform.architecture.toLowerCase();
+  // Own names alone: there are images whose architecture is called `constructor`.
+  const alias = Object.hasOwn(architectureAliases, named) ? architectureAliases[named] : undefined;
+  const [architecture, aliasVariant] = alias ?? [named];
   let variant: string | undefined = platform.variant ?? aliasVariant;
   if (architecture === "arm64" && (variant === "v8" || variant === "8")) variant = undefined;
   if (architecture === "amd64" && variant === "v1") variant = undefined;

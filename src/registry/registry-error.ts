@@ -121,7 +121,8 @@ function codeOf(status: number, entries: readonly RegistryErrorEntry[]): ErrorCo
   if (byStatus !== undefined) return byStatus;
   if (status >= 500) return "unreachable";
   for (const { code } of entries) {
-    const byEntry = codesByEntry[code];
+    // Own names alone: the registry chooses the word, and `constructor` is one too.
+    const byEntry = Object.hasOwn(codesByEntry, code) ? codesByEntry[code] : undefined;
     if (byEntry !== undefined) return byEntry;
   }
   return "unsupported";
