@@ -177,7 +177,9 @@ async function run(soak: Soak): Promise<string> {
     await writeFile(join(dockerConfig, "config.json"), JSON.stringify({ auths }), { mode: 0o600 });
 
     const end = Date.now() + soak.minutes * 60_000;
-    const over = () => Date.now() > end || ledger.operations >= soak.operations;
+    let stopped = false;
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => (stopped = true));
+    const over = () => stopped || Date.now() > end || ledger.operations >= soak.operations;
     const check = {
       ...{ ledger, folder, store, ownData, otherData: other.data, storeView: places.store, dockerView: places.docker },
       ...{ secrets, folders: [home, store, ownData, other.data, ...workers.map(({ coldStore }) => coldStore)] },

@@ -1,6 +1,6 @@
 /** What is under a tag. */
 export interface TagState {
-  /** Digest of the image's config, or of the index where there are several images. */
+  /** Digest of the image's config; of an index, what its images are known by. */
   readonly id: string;
   /** The ID that an engine gives it: of an index, that of the image for this machine. */
   readonly engineId: string;

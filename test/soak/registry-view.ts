@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { engineIdOf, type Manifest } from "./manifest.js";
+import { engineIdOf, indexIdOf, type Manifest } from "./manifest.js";
 import type { Place, TagState } from "./place.js";
 
 export interface RegistryViewOptions {
@@ -65,7 +65,7 @@ export class RegistryView implements Place {
         if (state.broken !== null) return broken(digest, state.broken);
         states.push({ ...state, platform: `${child.platform?.os}/${child.platform?.architecture}` });
       }
-      return { id: digest, engineId: engineIdOf(states), digest, broken: null };
+      return { id: indexIdOf(states), engineId: engineIdOf(states), digest, broken: null };
     }
     for (const child of [manifest.config, ...manifest.layers]) {
       const head = await this.#ask(`/v2/${image}/blobs/${child.digest}`, "HEAD");

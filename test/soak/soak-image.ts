@@ -1,16 +1,16 @@
 import { createHash } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LayoutStore } from "../../src/content/layout.js";
 import { randomBytesOf } from "../support/random-bytes.js";
 import { randomIndex } from "../support/random-image.js";
 import { tarOf } from "../support/tar-bytes.js";
 import type { Dice } from "./dice.js";
-import { engineIdOf } from "./manifest.js";
+import { engineIdOf, indexIdOf, type Manifest } from "./manifest.js";
 
 /** An image of the soak, or an index of several: known by the digest of its config, which every engine and registry keeps. */
 export interface SoakImage {
-  /** `sha256:…` of the config, or of the index. */
+  /** `sha256:…` of the config; of an index, what its images are known by. */
   readonly id: string;
   /** The ID that an engine gives it. */
   readonly engineId: string;
@@ -89,7 +89,7 @@ export class SoakImages {
     const dice = this.#dice;
     const archive = join(this.#folder, String(number));
     const store = new LayoutStore(archive, { durability: "fast" });
-    const { root, images } = await randomIndex(store, {
+    const { root, manifest } = await randomIndex(store, {
       seed: `${this.#seed}/index/${number}`,
       layers: dice.integer(1, 3),
       layerSize: dice.size(1_000, 4_000_000),
@@ -97,12 +97,14 @@ export class SoakImages {
       attestations: dice.chance(0.5),
     });
     await store.tag(root, name);
-    const platforms = ["linux/amd64", "linux/arm64"];
-    const children = images.map(({ config }, index) => ({
-      id: config.descriptor.digest,
-      platform: platforms[index] ?? "",
-    }));
-    return { id: root.digest, engineId: engineIdOf(children), archive, name };
+    const index = JSON.parse(Buffer.from(manifest).toString()) as Manifest;
+    const children: { readonly id: string; readonly platform: string }[] = [];
+    for (const { digest: child, platform } of index.manifests ?? []) {
+      const path = join(archive, "blobs", ...child.split(":"));
+      const { config } = JSON.parse(await readFile(path, "utf8")) as Manifest;
+      children.push({ id: config.digest, platform: `${platform?.os}/${platform?.architecture}` });
+    }
+    return { id: indexIdOf(children), engineId: engineIdOf(children), archive, name };
   }
 }
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type Descriptor, engineIdOf, type Manifest } from "./manifest.js";
+import { type Descriptor, engineIdOf, indexIdOf, type Manifest } from "./manifest.js";
 import type { Place, TagState } from "./place.js";
 
 /** What Lading's own store has, read from its files. */
@@ -51,7 +51,7 @@ export class StoreView implements Place {
         if (state.broken !== null) return broken(state.broken);
         states.push({ ...state, platform: `${child.platform?.os}/${child.platform?.architecture}` });
       }
-      return { id: digest, engineId: engineIdOf(states), digest, broken: null };
+      return { id: indexIdOf(states), engineId: engineIdOf(states), digest, broken: null };
     }
     for (const child of [manifest.config, ...manifest.layers]) {
       const size = (await stat(this.path(child.digest)).catch(() => null))?.size;
