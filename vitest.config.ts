@@ -9,6 +9,7 @@ export default defineConfig({
   test: {
     projects: [
       project("unit", ["src/**/*.test.ts", "test/*.test.ts"]),
+      project("fuzz", ["test/fuzz/**/*.test.ts"]),
       project("sdk", ["test/sdk/**/*.test.ts"]),
       project("threats", ["test/threats/**/*.test.ts"], { testTimeout: 120_000, globalSetup: ["test/cli/build.ts"] }),
       project("faults", ["test/faults/**/*.test.ts"], { testTimeout: 120_000, globalSetup: ["test/cli/build.ts"] }),

@@ -1,6 +1,7 @@
 // `npm run test:long`: what takes longer than a suite may. Kills the client at random moments of pushes and pulls and lets it
 // finish; moves a large image and watches the memory. By hand with the defaults, in CI with small numbers and the same bounds:
 //   node scripts/test-long.mjs --kills 10 --gigabytes 1 --seed 7
+// With `--fuzz 1000` each property of the suite `fuzz` is held against so many inputs, and not 100 000; with 0 against none.
 // With `--docker` the large image is built into the engine of DOCKER_HOST and moves from there and back.
 import { spawn } from "node:child_process";
 import { createCipheriv, createHash } from "node:crypto";
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     gigabytes: { type: "string", default: "10" },
     seed: { type: "string", default: String(Date.now() % 100_000) },
     docker: { type: "boolean", default: false },
+    fuzz: { type: "string", default: "100000" },
   },
 });
 const [kills, gigabytes, seed] = [Number(values.kills), Number(values.gigabytes), values.seed];
@@ -209,11 +211,30 @@ async function largeFromDocker(folder) {
   });
 }
 
+/** Holds the properties of the suite `fuzz` against many inputs. */
+async function fuzzing() {
+  const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+  const env = { ...process.env, LADING_FUZZ_RUNS: values.fuzz, LADING_FUZZ_SEED: seed };
+  const child = spawn(process.execPath, [vitest, "run", "--project", "fuzz", "--no-file-parallelism"], {
+    cwd: root,
+    env,
+    stdio: "inherit",
+  });
+  const [status] = await new Promise((resolve) => child.on("close", (...end) => resolve(end)));
+  check(status === 0, "the properties of the suite fuzz hold");
+  say(`fuzz: each property held for ${values.fuzz} inputs`);
+}
+
 prepare();
 const { writeImage } = await import("./quickstart-image.mjs");
 say(`seed ${seed}`);
-for (const test of [killing, values.docker ? largeFromDocker : large]) {
-  if (test === killing && kills === 0) continue;
+const tests = [
+  [kills, killing],
+  [gigabytes, values.docker ? largeFromDocker : large],
+  [Number(values.fuzz), fuzzing],
+];
+for (const [size, test] of tests) {
+  if (size === 0) continue;
   const folder = await mkdtemp(join(tmpdir(), "lading-long-"));
   try {
     await test(folder);
