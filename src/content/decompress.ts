@@ -4,6 +4,7 @@ import { createGunzip } from "node:zlib";
 import { abortError, isLadingError, LadingError, throwIfAborted } from "../errors.js";
 import { limits } from "../oci/limits.js";
 import { giveBack } from "./lent-chunk.js";
+import { createZstdCutter } from "./zstd-cutter.js";
 
 export type Compression = "none" | "gzip" | "zstd";
 
@@ -23,8 +24,6 @@ export interface DecompressOptions {
 
 /** Bytes per piece of output: zlib's default of 16 KiB halves its speed. */
 const chunkSize = 256 * 1024;
-/** The largest zstd window: what `zstd -d` takes unless it is told otherwise. */
-const maxWindow = 128 * 1024 * 1024;
 
 /** How a stream is compressed, by its first bytes (6 are enough). xz and bzip2 are told so that they can be refused by name. */
 export function sniffCompression(bytes: Uint8Array): Compression | "xz" | "bzip2" {
@@ -143,23 +142,23 @@ async function* zstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
     } catch (cause) {
       throw isLadingError(cause) ? cause : damaged("zstd", cause);
     }
-    // The frame that is being read, of which the library has no public name for the window's size.
-    const window = (stream as unknown as { s: { e?: number } | number | null }).s;
-    if (typeof window === "object" && (window?.e ?? 0) > maxWindow) {
-      throw new LadingError("limit-exceeded", `the zstd stream asks for a window of more than ${maxWindow} bytes`);
-    }
     return ready;
+  };
+  const cut = createZstdCutter();
+  const piecesOf = (chunk: Uint8Array) => {
+    try {
+      return cut(chunk);
+    } catch (cause) {
+      throw isLadingError(cause) ? cause : damaged("zstd", cause);
+    }
   };
   let empty = true;
   for await (const chunk of source) {
-    // Small pieces bound what a single push may unpack at once.
-    for (let at = 0; at < chunk.byteLength; at += pieceSize) {
+    for (const piece of piecesOf(chunk)) {
       empty = false;
-      yield* push(chunk.subarray(at, at + pieceSize), false);
+      yield* push(piece, false);
     }
   }
   if (empty) throw damaged("zstd", new Error("it is empty"));
   yield* push(new Uint8Array(0), true);
 }
-
-const pieceSize = 16 * 1024;

@@ -298,6 +298,14 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     return await onDisk("looking at who uses the store", async () => await (await this.#leases()).oldest());
   }
 
+  /** A folder for temporary files, which only this user may enter: what is left in it as `ingest.…` is swept away. */
+  async scratch(): Promise<string> {
+    return await onDisk("making a temporary folder", async () => {
+      await this.#prepare();
+      return this.#folder.path(privateFolder, "partial");
+    });
+  }
+
   /** True where there is a layout, were it an empty one. */
   async exists(): Promise<boolean> {
     return await onDisk("looking for the store", async () => {

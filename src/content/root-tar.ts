@@ -170,9 +170,10 @@ class Spool {
   }
 
   static async create(directory: string): Promise<Spool> {
-    const path = join(directory, `lading-import-${randomBytes(8).toString("hex")}`);
+    // What a killed process leaves under such a name, the store sweeps away.
+    const path = join(directory, `ingest.${randomBytes(8).toString("hex")}`);
     try {
-      await mkdir(directory, { recursive: true });
+      await mkdir(directory, { recursive: true, mode: 0o700 });
       const handle = await open(path, "wx+", 0o600);
       // Without a name it goes with the process, even one that is killed. Windows does not allow that.
       const unlinked = await unlink(path).then(

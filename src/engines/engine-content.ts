@@ -142,7 +142,7 @@ export async function presentRoot(
   if (whole !== null) return whole;
   throw new LadingError("not-found", `${single.raw.descriptor.digest} is only partly here`, {
     digest: single.raw.descriptor.digest,
-    hint: "pull the image again",
+    hint: "pull the image again; `lading verify` says what is not there or damaged",
   });
 }
 

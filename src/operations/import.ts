@@ -50,7 +50,7 @@ export async function importImage(
     const store = await context.store();
     const { importRootFilesystem } = await import("../content/root-filesystem.js");
     const platform = options.platform ?? context.config.platform;
-    const files = await rootFilesystem(source, store.directory);
+    const files = await rootFilesystem(source, await store.scratch());
     const root = await importRootFilesystem(files, {
       into: store,
       platform: platform === null ? info.platform : parsePlatform(platform),
