@@ -4,6 +4,9 @@ import { type Summary, summaryOf } from "./statistics.js";
 /** What a run is judged by. */
 export type Metric = "seconds" | "cpu" | "memory";
 
+/** Whether a goal is about what every run tells, rather than about a further figure of its row. */
+export const isMetric = (name: string): name is Metric => ["seconds", "cpu", "memory"].includes(name);
+
 /** One of those who are compared. */
 export interface Contestant {
   readonly name: string;
@@ -18,7 +21,8 @@ export interface Contestant {
 
 /** What is to be reached. */
 export interface Goal {
-  readonly metric: Metric;
+  /** One of those, or the name of a further figure. */
+  readonly metric: Metric | (string & {});
   /** The contestant of ours that has to reach it. */
   readonly of: string;
   /** A contestant's name, the fastest peer, or a number in the metric's unit. */
@@ -115,8 +119,10 @@ function entryOf(name: string, ours: boolean, runs: readonly Sample[]): Entry {
 }
 
 function judge(goal: Goal, entries: readonly Entry[]): JudgedGoal {
-  const median = (name: string) => entries.find((entry) => entry.name === name)?.[goal.metric].median ?? Number.NaN;
-  const peers = entries.filter(({ ours }) => !ours).map((entry) => entry[goal.metric].median);
+  const medianOf = (entry: Entry) =>
+    isMetric(goal.metric) ? entry[goal.metric].median : (entry.extra[goal.metric] ?? Number.NaN);
+  const median = (name: string) => entries.filter((entry) => entry.name === name).map(medianOf)[0] ?? Number.NaN;
+  const peers = entries.filter(({ ours }) => !ours).map(medianOf);
   const other =
     typeof goal.against === "number"
       ? goal.against

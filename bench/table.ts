@@ -1,4 +1,4 @@
-import type { ContestResult, Entry, JudgedGoal, Metric } from "./contest.js";
+import { type ContestResult, type Entry, isMetric, type JudgedGoal, type Metric } from "./contest.js";
 
 const seconds = (value: number) => (value < 1 ? `${(value * 1000).toFixed(0)} ms` : `${value.toFixed(2)} s`);
 const megabytes = (value: number) => `${(value / 2 ** 20).toFixed(0)} MiB`;
@@ -10,7 +10,8 @@ export const formatMetric: Readonly<Record<Metric, (value: number) => string>> =
 };
 
 /** The metric that a contest is about: that of its first goal. */
-export const metricOf = (contest: ContestResult): Metric => contest.goals[0]?.metric ?? "seconds";
+export const metricOf = ({ goals: [goal] }: ContestResult): Metric =>
+  goal !== undefined && isMetric(goal.metric) ? goal.metric : "seconds";
 
 /** Median over the fastest peer's, where there is one. */
 function ratioOf(entry: Entry, contest: ContestResult): string {
@@ -40,7 +41,8 @@ export function cellsOf(contest: ContestResult): readonly (readonly string[])[] 
 }
 
 export function goalText(goal: JudgedGoal): string {
-  const against = typeof goal.against === "number" ? formatMetric[goal.metric](goal.against) : goal.against;
+  const format = isMetric(goal.metric) ? formatMetric[goal.metric] : String;
+  const against = typeof goal.against === "number" ? format(goal.against) : goal.against;
   const relation = `${goal.ratio.toFixed(2)} of ${against}, to reach: ${Number(goal.atMost.toPrecision(4))}`;
   const what = goal.metric === "seconds" ? "" : `, ${goal.metric}`;
   return `${goal.met ? "met" : "NOT MET"}: ${goal.of}${what}: ${relation}`;

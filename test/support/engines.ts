@@ -10,6 +10,8 @@ export interface RunningEngine {
   readonly socketPath: string;
   /** The folder in which everything of it lives. */
   readonly folder: string;
+  /** Its process; what works for it are its children. */
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -110,7 +112,7 @@ async function running(child: ChildProcess, folder: string, socketPath: string):
     await stop();
     throw error;
   }
-  return { socketPath, folder, stop };
+  return { socketPath, folder, pid: child.pid ?? 0, stop };
 }
 
 /** Ends a process that a test started: asks, waits, then kills. */
