@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { formatDuration, parseDuration } from "./duration.js";
+import { formatDuration, parseAge, parseDuration } from "./duration.js";
 
 it.each([
   ["90s", 90_000],
@@ -14,6 +14,13 @@ it.each([
 
 it.each(["", "0", "0s", "-5", "10x", "m", "1m x", "s10", "1000h", "Infinity"])("refuses %j", (text) => {
   expect(() => parseDuration(text)).toThrow(expect.objectContaining({ code: "usage" }));
+});
+
+it("reads ages, which may be none", () => {
+  expect(["0", "0s", "7d", "1d12h", "90"].map(parseAge)).toEqual([0, 0, 604_800_000, 129_600_000, 90_000]);
+  for (const text of ["", "soon", "-1d", "1w"]) {
+    expect(() => parseAge(text)).toThrow(expect.objectContaining({ code: "usage" }));
+  }
 });
 
 it("prints durations for people", () => {

@@ -1,4 +1,4 @@
-import { chmod, utimes, writeFile } from "node:fs/promises";
+import { chmod, readdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { putBytes, randomImage, randomIndex } from "../../test/support/random-image.js";
@@ -9,6 +9,7 @@ import { type Digest, digestOf } from "../oci/digest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import { collect, evictCache } from "./collect.js";
 import { LayoutStore } from "./layout.js";
+import { ownIdentity } from "./process-identity.js";
 
 const hour = 3600 * 1000;
 
@@ -104,6 +105,19 @@ describe("collect", () => {
     await expect(collect(store, { graceMs: 0 })).rejects.toEqual(withCode(code));
     await expect(evictCache(store, { limit: 0, graceMs: 0 })).rejects.toEqual(withCode(code));
     expect(await allDigests(store)).toEqual(before);
+  });
+
+  test("heeds the lease of a transfer that is under way, and not that of a dead process", async () => {
+    const store = await openStore();
+    const release = await store.lease();
+    const { digest } = await putBytes(store, mediaTypes.octetStream, Buffer.from("on its way"));
+    expect((await collect(store, { graceMs: 0 })).digests).toEqual([]);
+    await release();
+    const leases = join(store.directory, ".lading", "leases");
+    const { host } = await ownIdentity();
+    await writeFile(join(leases, "dead.json"), JSON.stringify({ pid: 2 ** 22 + 1, host, started: "1", since: 1 }));
+    expect((await collect(store, { graceMs: 0 })).digests).toEqual([digest]);
+    expect(await readdir(leases)).toEqual([]);
   });
 
   test("spares what somebody uses while it runs", async () => {

@@ -13,6 +13,9 @@ const pairs: readonly (readonly [argv: string, call: (client: Client) => Promise
   ["inspect image:app", (client) => client.images.inspect(app(client))],
   ["rm --dry-run image:app:latest", (client) => client.images.planRemoval(app(client))],
   ["images", (client) => client.local.list()],
+  ["verify app", (client) => client.local.verify([client.parse.localImage("app")])],
+  ["repair", (client) => client.local.repair()],
+  ["prune --dry-run --older-than 1h", (client) => client.local.prune({ dryRun: true, olderThan: 3600 })],
   ["inspect --local app", (client) => client.local.inspect(client.parse.localImage("app"))],
 ];
 
