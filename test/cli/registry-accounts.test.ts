@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { hashSync } from "bcryptjs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Accounts, createRegistry } from "../../src/server/index.js";
+import { missingPrograms, output, suiteName } from "../support/programs.js";
 import { failureOf } from "./failure.js";
 import { type LadingOptions, Machine } from "./machine.js";
 import { conforms } from "./schema.js";
@@ -170,6 +171,19 @@ describe("accounts in the folder of a stopped registry", () => {
     expect(statuses).toEqual([200, 200, 401]);
     expect(await readFile(join(data, "auth", "users", "carol"), "utf8")).toContain("$scrypt$");
     expect(await readFile(join(data, "auth", "users", "dave"), "utf8")).toContain("$2b$");
+  });
+});
+
+const noHtpasswd = missingPrograms(["htpasswd"]);
+it.skipIf(noHtpasswd !== null)(suiteName("reads what htpasswd -B itself writes", noHtpasswd), async () => {
+  await registry("init");
+  const file = join(machine.home, "htpasswd");
+  await output("htpasswd", ["-cbB", file, "carol", password]);
+  expect(await value(`user import ${file}`)).toEqual({ imported: ["carol"], skipped: [] });
+  await served([], async (url) => {
+    const login = ["login", new URL(url).host, "-u", "carol", "--password-stdin"];
+    expect((await machine.lading(login, { input: "wrong-password" })).code).toBe(77);
+    expect(await machine.lading(login, { input: password })).toMatchObject({ code: 0 });
   });
 });
 

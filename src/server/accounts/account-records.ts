@@ -90,10 +90,13 @@ function keyOf({ id, label, owner, grants, created, expires, lastUsed }: KeyReco
 export class AccountRecords implements Accounts {
   readonly #store: AccountStore;
   readonly #now: () => number;
+  readonly #hash: typeof hashPassword;
 
-  constructor(store: AccountStore, now: () => number) {
+  /** @param hash Makes hashes of passwords, where something bounds how many at once. */
+  constructor(store: AccountStore, now: () => number, hash: typeof hashPassword = hashPassword) {
     this.#store = store;
     this.#now = now;
+    this.#hash = hash;
   }
 
   readonly users: Accounts["users"] = {
@@ -183,7 +186,7 @@ export class AccountRecords implements Accounts {
     const password =
       given === null || given === undefined ? randomBytes(15).toString("base64url") : checkPassword(given);
     const made = password !== given;
-    const hash = await hashPassword(password);
+    const hash = await this.#hash(password);
     return await this.#store.exclusive(async () => {
       await this.#checkFree(name);
       const user: UserRecord = {
@@ -202,7 +205,7 @@ export class AccountRecords implements Accounts {
   }
 
   async #setUser(name: string, { password, admin, disabled }: SetUser): Promise<User> {
-    const hash = password === null || password === undefined ? null : await hashPassword(checkPassword(password));
+    const hash = password === null || password === undefined ? null : await this.#hash(checkPassword(password));
     return await this.#store.exclusive(async () => {
       const user = await this.#find("users", name);
       const next: UserRecord = {
@@ -223,7 +226,14 @@ export class AccountRecords implements Accounts {
     return await this.#store.exclusive(async () => {
       const user = await this.#find("users", name);
       if (user.admin) await this.#checkNotLast(name);
-      // their keys and memberships name the id, and are worth nothing without it; what is left is only tidied up
+      // keys and memberships name the id, and are worth nothing without it: this only tidies up
+      for (const kind of ["orgs", "projects"] as const) {
+        for (const record of await this.#store.list(kind)) {
+          if (!Object.hasOwn(record.members, name)) continue;
+          const { [name]: _gone, ...members } = record.members;
+          await this.#store.put(kind, record.scope, { ...record, members });
+        }
+      }
       for (const key of await this.#store.list("keys")) {
         if (key.owner.id === user.id) await this.#store.remove("keys", key.id);
       }

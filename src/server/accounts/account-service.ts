@@ -46,8 +46,9 @@ export class AccountService {
     const keys = new SigningKeys(store, now);
     const tokens = new Tokens(keys, now, tokenLifetime);
     const loginLimits = new LoginLimits(now);
-    const authenticator = new Authenticator({ store, tokens, passwords: new PasswordChecker(now), loginLimits, now });
-    this.accounts = new AccountRecords(store, now);
+    const passwords = new PasswordChecker(now);
+    const authenticator = new Authenticator({ store, tokens, passwords, loginLimits, now });
+    this.accounts = new AccountRecords(store, now, (password) => passwords.hash(password));
     this.#parts = { store, records: this.accounts, authenticator, tokens, keys, now, onDecision };
     this.authorize = authorizeAccounts({ ...this.#parts, url, prefix });
   }

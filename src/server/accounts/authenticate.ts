@@ -4,7 +4,7 @@ import type { AccessEntry } from "./access.js";
 import type { AccountStore, UserRecord } from "./account-store.js";
 import { isSameKey, keyId } from "./api-key.js";
 import type { LoginLimits } from "./login-limits.js";
-import { hashPassword, type PasswordChecker } from "./password.js";
+import type { PasswordChecker } from "./password.js";
 import { anonymous, type Identity } from "./policy.js";
 import type { Bearer, Tokens } from "./token.js";
 
@@ -97,8 +97,10 @@ export class Authenticator {
 
   /** An imported hash becomes one of ours. */
   async #rehash(user: UserRecord, password: string): Promise<void> {
-    const { store } = this.#parts;
-    const hash = await hashPassword(password);
+    const { store, passwords } = this.#parts;
+    const hash = await passwords.hash(password).catch(() => null);
+    // the next login does it
+    if (hash === null) return;
     await store.exclusive(async () => {
       const current = await store.get("users", user.name);
       if (current === null || current.password !== user.password) return;

@@ -60,6 +60,16 @@ export class LoginLimits {
 function keysOf(address: string | null, account: string | null) {
   return [
     ...(account === null ? [] : [[`account ${account}`, bounds.account] as const]),
-    ...(address === null ? [] : [[`address ${address}`, bounds.address] as const]),
+    ...(address === null ? [] : [[`address ${networkOf(address)}`, bounds.address] as const]),
   ];
+}
+
+/** Whoever has one IPv6 address has the 2^64 of its network: they count as one. */
+function networkOf(address: string): string {
+  const plain = address.replace(/%.*$/, "");
+  if (!plain.includes(":") || plain.includes(".")) return plain;
+  const [head = "", tail] = plain.split("::");
+  const [before, after] = [head, tail ?? ""].map((half) => half.split(":").filter((group) => group !== ""));
+  const zeros = tail === undefined ? 0 : 8 - (before?.length ?? 0) - (after?.length ?? 0);
+  return [...(before ?? []), ...Array<string>(Math.max(0, zeros)).fill("0"), ...(after ?? [])].slice(0, 4).join(":");
 }

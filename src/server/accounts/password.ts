@@ -11,8 +11,8 @@ const shortestPassword = 8;
 
 /** Hash jobs that run at once. Node's pool has four threads, and the disk needs some. */
 const parallel = 2;
-/** Jobs that wait for their turn, a few seconds of them. */
-const mostWaiting = 32;
+/** Jobs that wait for their turn, some ten seconds of them. */
+const mostWaiting = 64;
 /** How long a right password is remembered, in ms, and how many are. */
 const remembered = 60_000;
 const mostRemembered = 1000;
@@ -97,6 +97,15 @@ export class PasswordChecker {
     if (this.#known.size >= mostRemembered) this.#known.clear();
     this.#known.set(key, this.#now() + remembered);
     return true;
+  }
+
+  /** Makes the hash of a new password, among the jobs that are bounded. @throws LadingError `rate-limited` */
+  async hash(password: string): Promise<string> {
+    const made = await this.#limited(() => hashPassword(password));
+    if (made !== "busy") return made;
+    throw new LadingError("rate-limited", "too many passwords are checked at this moment", {
+      hint: "try again in a while",
+    });
   }
 
   async #waste(mayTry: () => boolean): Promise<false | "busy"> {
