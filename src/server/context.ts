@@ -1,3 +1,4 @@
+import { limits as wireLimits } from "../oci/limits.js";
 import type { WireRequest } from "../oci/wire.js";
 import type { Authorize, AuthorizeRequest, Principal } from "./authorize.js";
 import type { Storage } from "./storage/storage.js";
@@ -23,7 +24,22 @@ export interface RegistryLimits {
   readonly uploads: number;
   /** How long an upload may lie idle, in ms. @default 12 h */
   readonly uploadIdle: number;
+  /** How long what nothing names stays before a collection removes it, in ms. Longer than `uploadIdle`. @default 24 h */
+  readonly collectGrace: number;
 }
+
+export const defaultLimits: RegistryLimits = {
+  manifest: wireLimits.manifest,
+  manifestDepth: 32,
+  descriptors: wireLimits.descriptors,
+  uri: 8 * 1024,
+  page: 1000,
+  referrersPage: 4 * 1024 * 1024,
+  tagParameters: 46,
+  uploads: 1000,
+  uploadIdle: 12 * 60 * 60 * 1000,
+  collectGrace: 24 * 60 * 60 * 1000,
+};
 
 /** What every handler works with. */
 export interface Context {
@@ -32,6 +48,8 @@ export interface Context {
   readonly limits: RegistryLimits;
   readonly authorize: Authorize;
   readonly now: () => number;
+  /** What went wrong in the registry itself. */
+  readonly onError: (error: unknown) => void;
   /**
    * What a mount without `from` takes a blob from: any repository in the catalog that the caller may read, or, where
    * everybody may read everything, wherever it comes from.

@@ -19,7 +19,7 @@ export interface AccountsOptions {
 
 /** Made when it is first needed: what it loads costs a registry without accounts nothing. */
 export function lazyAccounts(
-  { accounts, authorize }: RegistryOptions,
+  { accounts, authorize }: Pick<RegistryOptions, "accounts" | "authorize">,
   parts: { readonly storage: Storage; readonly now: () => number; readonly prefix: string },
 ): (() => Promise<AccountService>) | null {
   if (!accounts) return null;

@@ -1,5 +1,4 @@
 import { LadingError } from "../errors.js";
-import { limits as wireLimits } from "../oci/limits.js";
 import type { WireHandler, WireRequest, WireResponse } from "../oci/wire.js";
 import type { AccountService } from "./accounts/account-service.js";
 import type { Accounts } from "./accounts/accounts.js";
@@ -8,7 +7,7 @@ import { type Authorize, allowEverything } from "./authorize.js";
 import { getBase, instanceHeaders } from "./base.js";
 import { deleteBlob, getBlob } from "./blobs.js";
 import { getCatalog } from "./catalog.js";
-import { asked, type Context, type Exchange, type RegistryLimits } from "./context.js";
+import { asked, type Context, defaultLimits, type Exchange, type RegistryLimits } from "./context.js";
 import { Fault } from "./fault.js";
 import { handleFetch } from "./fetch.js";
 import { type AccountsOptions, lazyAccounts } from "./lazy-accounts.js";
@@ -21,6 +20,7 @@ import { FilesystemStorage } from "./storage/filesystem.js";
 import { MemoryStorage } from "./storage/memory.js";
 import type { Storage } from "./storage/storage.js";
 import { getTags } from "./tags.js";
+import { createUpkeep, type Upkeep } from "./upkeep.js";
 import { UploadSessions } from "./upload-sessions.js";
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from "./uploads.js";
 
@@ -108,6 +108,8 @@ export interface Registry {
    * @throws LadingError `usage` for a registry without accounts
    */
   rotateKeys(): Promise<void>;
+  /** What its operator does: collect, check, back up, … */
+  readonly upkeep: Upkeep;
   /**
    * Looks at the storage now instead of at the first request.
    * @throws LadingError `config-invalid`, `io`
@@ -116,18 +118,6 @@ export interface Registry {
   /** Waits for the requests that are under way; later ones are answered with 503. */
   close(): Promise<void>;
 }
-
-const defaultLimits: RegistryLimits = {
-  manifest: wireLimits.manifest,
-  manifestDepth: 32,
-  descriptors: wireLimits.descriptors,
-  uri: 8 * 1024,
-  page: 1000,
-  referrersPage: 4 * 1024 * 1024,
-  tagParameters: 46,
-  uploads: 1000,
-  uploadIdle: 12 * 60 * 60 * 1000,
-};
 
 const sweepEvery = 60 * 60 * 1000;
 
@@ -146,16 +136,21 @@ export function createRegistry(options: RegistryOptions): Registry {
   if (place !== "memory" && typeof place?.directory !== "string") {
     throw new LadingError("usage", "a registry needs a storage", { hint: 'expected "memory" or { directory }' });
   }
-  const now = options.now ?? Date.now;
-  const limits = { ...defaultLimits, ...options.limits };
-  const prefix = checkedPrefix(options.prefix ?? "");
-  const storage: Storage =
-    options.storage === "memory"
-      ? new MemoryStorage(now)
-      : new FilesystemStorage(options.storage.directory, {
+  const storage =
+    place === "memory"
+      ? new MemoryStorage(options.now ?? Date.now)
+      : new FilesystemStorage(place.directory, {
           durable: options.durability !== "fast",
           onWaiting: options.onWaiting ?? undefined,
         });
+  return createRegistryOn(storage, options);
+}
+
+/** A registry on any storage: tests give it ones that crash and fail. */
+export function createRegistryOn(storage: Storage, options: Omit<RegistryOptions, "storage">): Registry {
+  const now = options.now ?? Date.now;
+  const limits = { ...defaultLimits, ...options.limits };
+  const prefix = checkedPrefix(options.prefix ?? "");
   const service = lazyAccounts(options, { storage, now, prefix });
   const authorize: Authorize =
     service === null
@@ -168,6 +163,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     limits,
     authorize,
     now,
+    onError: (error) => options.onError?.(error),
     automaticMount: !(options.automaticMount ?? service === null) ? "no" : guarded ? "readable" : "anywhere",
     sparse: options.sparse ?? false,
     prefix,
@@ -252,6 +248,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     initAccounts: async (name, given = {}) => await (await withAccounts()).accounts.initialise(name, given),
     admitOperator: async () => await (await withAccounts()).admitOperator(),
     rotateKeys: async () => await (await withAccounts()).rotateKeys(),
+    upkeep: createUpkeep(context, track),
     open: () => storage.open({ write: false }),
     close: async () => {
       closed = true;

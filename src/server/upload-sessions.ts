@@ -3,6 +3,10 @@ import { Fault } from "./fault.js";
 import type { Storage } from "./storage/storage.js";
 import { UploadSession } from "./upload-session.js";
 
+export function uploadUnknown(): Fault {
+  return new Fault(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload");
+}
+
 /** The uploads that this process knows. */
 export class UploadSessions {
   readonly #sessions = new Map<string, UploadSession>();
@@ -36,7 +40,7 @@ export class UploadSessions {
     const expired = session !== null && session.touched < this.#now() - this.#idle;
     if (expired) this.#sessions.delete(id);
     if (session === null || expired || session.repository !== repository || session.subject !== subject) {
-      throw new Fault(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload");
+      throw uploadUnknown();
     }
     return session;
   }

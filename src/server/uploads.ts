@@ -8,6 +8,7 @@ import { linkBlob, listLinked, readLink } from "./links.js";
 import { reply } from "./reply.js";
 import type { Route } from "./route.js";
 import type { UploadSession } from "./upload-session.js";
+import { uploadUnknown } from "./upload-sessions.js";
 
 type StartRoute = Extract<Route, { endpoint: "uploads" | "tags" }>;
 type UploadRoute = Extract<Route, { endpoint: "upload" }>;
@@ -180,6 +181,21 @@ async function receive(
   }
 }
 
+/** One that was swept at the very moment when its client came back is not there, and that is what it is told. */
+async function whileThere<T>(
+  session: UploadSession,
+  { storage, sessions }: Context,
+  task: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    if (error instanceof Fault || (await storage.openUpload(session.repository, session.id)) !== null) throw error;
+    sessions.forget(session);
+    throw uploadUnknown();
+  }
+}
+
 /** A chunk, or a stream of everything where no `Content-Range` is given (as docker sends it). */
 export async function patchUpload(
   { repository, uploadId }: UploadRoute,
@@ -188,7 +204,7 @@ export async function patchUpload(
 ): Promise<WireResponse> {
   const session = await context.sessions.find(repository, uploadId, principal.subject);
   return await session.write(async (stopped) => {
-    await receive(session, request, stopped, context);
+    await whileThere(session, context, () => receive(session, request, stopped, context));
     return reply(202, sessionHeaders(session, session.acknowledge(), context));
   });
 }
@@ -202,8 +218,10 @@ export async function putUpload(
   const digest = checkedDigest(query.get("digest"));
   const session = await context.sessions.find(repository, uploadId, principal.subject);
   return await session.write(async (stopped) => {
-    await receive(session, request, stopped, context);
-    return await finish(session, digest, request, context);
+    return await whileThere(session, context, async () => {
+      await receive(session, request, stopped, context);
+      return await finish(session, digest, request, context);
+    });
   });
 }
 
