@@ -78,6 +78,7 @@ class Collection {
   readonly #report: Counts<CollectReport>;
   readonly #errors: { repository: string | null; message: string }[] = [];
   #lease: Lease | null = null;
+  #due = 0;
 
   constructor(context: Context, { dryRun, grace, signal }: CollectOptions) {
     this.#context = context;
@@ -100,6 +101,7 @@ class Collection {
 
   async pass(lease: Lease | null): Promise<CollectReport> {
     this.#lease = lease;
+    this.#due = this.#now - this.grace;
     this.changed = false;
     this.#errors.length = 0;
     this.#report.repositories = 0;
@@ -145,15 +147,18 @@ class Collection {
     return this.#context.now();
   }
 
-  /** Whatever has been on its way out since before this moment may go. */
+  /**
+   * Whatever has been on its way out since before this moment may go. By the time when the pass began, not by now: what
+   * is condemned by another collection, after this one has read who names what, is not this one's to remove.
+   */
   #isDue(condemned: string): boolean {
-    return Date.parse(condemned) <= this.#now - this.grace;
+    return Date.parse(condemned) <= this.#due;
   }
 
   async #turn(scope: string, task: () => Promise<void>): Promise<void> {
     this.changed = true;
-    await this.#storage.exclusive(scope, this.#signal, task);
     await this.#lease?.beat();
+    await this.#storage.exclusive(scope, this.#signal, task);
   }
 
   async #repository(repository: string): Promise<void> {
@@ -294,11 +299,9 @@ class Collection {
       if (named.has(digest)) {
         counts.revived++;
         if (!this.#dryRun) await this.#turn(`blob@${digest}`, async () => void (await storage.reviveBlob(digest)));
-      } else if (since <= this.#now - this.grace) {
+      } else if (since <= this.#due) {
         const remove = async (): Promise<void> => {
-          const size = this.#dryRun
-            ? await storage.blobSize(digest)
-            : await storage.removeBlob(digest, this.#now - this.grace);
+          const size = this.#dryRun ? await storage.blobSize(digest) : await storage.removeBlob(digest, this.#due);
           if (size === null) return;
           counts.removed++;
           counts.removedBytes += size;

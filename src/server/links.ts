@@ -40,8 +40,9 @@ export async function touchLink(context: Context, repository: string, digest: Di
 /**
  * Gives a repository a blob: first the link, then the bytes that `place` puts there or finds. A collection that
  * counted links before this one was made finds the blob live again, or finds no blob yet; one that counts them later
- * sees the link.
- * @param place False where there are no bytes: then there is no link either.
+ * sees the link. Where there are no bytes in the end the link stays, until a collection takes it: it leads nowhere, and
+ * to remove it could take it from a manifest that has just counted on it.
+ * @param place False where there are no bytes.
  */
 export async function linkBlob(
   context: Context,
@@ -62,16 +63,14 @@ export async function linkBlob(
   const [folder, name] = [folders.links(repository, digest), digestHex(digest)];
   return await storage.exclusive(blobScope(repository, digest), signal, async () => {
     const record = encodeRecord({ size, linked: new Date(now()).toISOString() } satisfies LinkRecord);
-    const created = await linkAlone(storage, folder, name, record);
-    if (created) await enterLinked(context, repository);
-    let placed = false;
-    try {
-      placed = await place();
-      return placed;
-    } finally {
-      // a link that leads nowhere does no harm: so this may fail
-      if (created && !placed) await storage.delete(folder, name).catch(() => false);
+    if (await linkAlone(storage, folder, name, record)) await enterLinked(context, repository);
+    if (!(await place())) return false;
+    // one that was there before may have gone while the bytes came
+    while ((await storage.get(folder, name)) === null) {
+      await linkAlone(storage, folder, name, record);
+      if ((await storage.reviveBlob(digest)) === null) return false;
     }
+    return true;
   });
 }
 

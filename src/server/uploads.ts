@@ -122,10 +122,11 @@ async function finish(
   }
   await session.sync();
   try {
-    await linkBlob(context, { repository, digest, size, signal: request.signal }, async () => {
+    const linked = await linkBlob(context, { repository, digest, size, signal: request.signal }, async () => {
       await session.commit(digest);
       return true;
     });
+    if (!linked) throw uploadUnknown();
   } finally {
     // where that failed, what is left of it is found in the storage
     sessions.forget(session);
