@@ -7,6 +7,7 @@ import type { CommandResult, Implementation } from "./command.js";
 import type { CommandContext } from "./command-context.js";
 import { engineChoices, type GlobalFlags, progressChoices } from "./global-flags.js";
 import type { Io } from "./io.js";
+import { addUpkeepVerbs } from "./upkeep-verbs.js";
 
 /** Runs what a verb does, with the flags that every verb has. */
 export type Execute = (flags: GlobalFlags, task: (context: CommandContext) => Promise<CommandResult>) => Promise<void>;
@@ -337,6 +338,7 @@ function addVerbs(program: Command, execute: Execute): void {
       ),
     )
     .option("--log <file>", "write every decision about accounts to a file, - for stderr")
+    .option("--gc-interval <duration>", "how often what nothing names is removed, 0 for never", "24h")
     .option("--no-delete", "delete nothing: no tag, no manifest, no blob")
     .option("--automatic-mount", "with accounts: look for blobs in all repositories that the caller may read")
     .option("--sparse", "take manifests whose content is not, or not all, in the repository");
@@ -352,6 +354,7 @@ function addVerbs(program: Command, execute: Execute): void {
     .option("--data <dir>", "the registry's folder; default: that of the cluster")
     .option("--admin <name>", "its name", "admin");
   addAccountVerbs(registry, verb);
+  addUpkeepVerbs(registry, verb);
 
   const config = program.command("config").description("show and change the configuration");
   const configModule = () => import("./commands/config.js");

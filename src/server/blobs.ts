@@ -66,11 +66,12 @@ async function revived(repository: string, digest: Digest, { signal }: WireReque
 export async function deleteBlob(
   { repository, digest }: BlobRoute,
   { request }: Exchange,
-  { storage }: Context,
+  { storage, quotas }: Context,
 ): Promise<WireResponse> {
   const removed = await storage.exclusive(blobScope(repository, digest), request.signal, () =>
     storage.delete(folders.links(repository, digest), digestHex(digest)),
   );
   if (!removed) throw blobUnknown();
+  quotas.forget(repository);
   return reply(202, { "docker-content-digest": digest });
 }

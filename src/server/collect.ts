@@ -1,4 +1,6 @@
+// Over 300 lines, since the steps of a collection rest on each other: that they are safe is one argument.
 import { type Digest, digestHex, isDigest } from "../oci/digest.js";
+import type { CollectOptions, CollectReport } from "./collect-report.js";
 import type { Context } from "./context.js";
 import { DigestSet } from "./digest-set.js";
 import { type Lease, withLease } from "./lease.js";
@@ -6,43 +8,9 @@ import type { LinkRecord } from "./links.js";
 import { readManifestRecord, writeManifestRecord } from "./manifest-record.js";
 import { removeManifest } from "./manifests.js";
 import { type Mark, markRepository } from "./mark.js";
-import { policyOf } from "./retention-policy.js";
-import { decodeRecord, encodeRecord, folders, repositoriesOf, type Storage } from "./storage/storage.js";
+import { retentionPolicyOf } from "./retention-policy.js";
+import { decodeRecord, encodeRecord, folders, readRecord, repositoriesOf, type Storage } from "./storage/storage.js";
 import { readTag, removeTag, removeTagsOf } from "./tags.js";
-
-export interface CollectOptions {
-  /** Only says what would be done. @default false */
-  readonly dryRun?: boolean | null | undefined;
-  /**
-   * How long what nothing names stays at each of its steps, in ms. With 0 everything goes at once: only where nobody
-   * pushes meanwhile. @default the registry's limit `collectGrace`
-   */
-  readonly grace?: number | null | undefined;
-  readonly signal?: AbortSignal | null | undefined;
-}
-
-/** What a collection did, or would do. */
-export interface CollectReport {
-  readonly dryRun: boolean;
-  /** Seconds. */
-  readonly grace: number;
-  readonly repositories: number;
-  readonly tags: { readonly removed: number };
-  readonly manifests: { readonly condemned: number; readonly revived: number; readonly removed: number };
-  readonly links: { readonly condemned: number; readonly revived: number; readonly removed: number };
-  readonly blobs: {
-    readonly condemned: number;
-    /** Bytes that a later collection frees. */
-    readonly condemnedBytes: number;
-    readonly revived: number;
-    readonly removed: number;
-    readonly removedBytes: number;
-  };
-  /** Uploads that nobody went on with. */
-  readonly uploads: { readonly removed: number; readonly removedBytes: number };
-  /** What could not be read, so that nothing of it was removed. */
-  readonly errors: readonly { readonly repository: string | null; readonly message: string }[];
-}
 
 type Counts<T> = { -readonly [K in keyof T]: T[K] extends number | boolean ? T[K] : Counts<T[K]> };
 
@@ -68,6 +36,12 @@ export async function collect(context: Context, options: CollectOptions = {}): P
   });
 }
 
+/** When a collection last came to its end, ms since the epoch; null where none did. */
+export async function lastCollected(storage: Storage): Promise<number | null> {
+  const record = await readRecord<{ readonly finished: string }>(storage, "gc", "last");
+  return record === null ? null : Date.parse(record.finished);
+}
+
 class Collection {
   readonly grace: number;
   changed = false;
@@ -77,6 +51,8 @@ class Collection {
   readonly #signal: AbortSignal | null;
   readonly #report: Counts<CollectReport>;
   readonly #errors: { repository: string | null; message: string }[] = [];
+  /** What they hold has to be counted again. */
+  readonly #owners = new Set<string>();
   #lease: Lease | null = null;
   #due = 0;
 
@@ -104,10 +80,11 @@ class Collection {
     this.#due = this.#now - this.grace;
     this.changed = false;
     this.#errors.length = 0;
-    this.#report.repositories = 0;
+    let repositories = 0;
     try {
       for await (const repository of repositoriesOf(this.#storage)) {
-        this.#report.repositories++;
+        this.#report.repositories = Math.max(this.#report.repositories, ++repositories);
+        this.#owners.add(repository.split("/", 1)[0] ?? "");
         await this.#guarded(repository, () => this.#repository(repository));
       }
     } catch (error) {
@@ -117,6 +94,7 @@ class Collection {
     // a repository that could not be read may name any blob
     if (this.#errors.length === 0) await this.#guarded(null, () => this.#blobs());
     if (!this.#dryRun) await this.#guarded(null, () => this.#uploads());
+    for (const owner of this.#owners) this.#context.quotas.forget(owner);
     return structuredClone(this.#report) as CollectReport;
   }
 
@@ -162,7 +140,7 @@ class Collection {
   }
 
   async #repository(repository: string): Promise<void> {
-    const policy = await policyOf(this.#storage, repository);
+    const policy = await retentionPolicyOf(this.#storage, repository);
     const mark = await markRepository(this.#storage, repository, policy, this.#now);
     const links = await this.#readLinks(repository);
     // all is read: from here on something goes

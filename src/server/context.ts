@@ -1,6 +1,7 @@
 import { limits as wireLimits } from "../oci/limits.js";
 import type { WireRequest } from "../oci/wire.js";
 import type { Authorize, AuthorizeRequest, Principal } from "./authorize.js";
+import type { Quotas } from "./quotas.js";
 import type { Storage } from "./storage/storage.js";
 import type { UploadSessions } from "./upload-sessions.js";
 
@@ -46,6 +47,7 @@ export interface Context {
   readonly storage: Storage;
   readonly sessions: UploadSessions;
   readonly limits: RegistryLimits;
+  readonly quotas: Quotas;
   readonly authorize: Authorize;
   readonly now: () => number;
   /** What went wrong in the registry itself. */

@@ -22,12 +22,16 @@ export { remoteAccounts, type SendToAccounts } from "./accounts/remote-accounts.
 export type { Grant, Role } from "./accounts/role.js";
 export type { AdoptBlobRequest, BlobPathRequest } from "./adopt.js";
 export type { Authorize, AuthorizeRequest, Decision, Principal } from "./authorize.js";
-export type { CollectOptions, CollectReport } from "./collect.js";
+export type { BackupReport } from "./backup.js";
+export type { CheckOptions, CheckReport, Problem, ProblemKind } from "./check.js";
+export { collectRegularly } from "./collect-regularly.js";
+export type { CollectOptions, CollectReport } from "./collect-report.js";
 export type { RegistryLimits } from "./context.js";
 export { type Hold, type Holder, heldBy, holderOf, holdFolder, isAnswering } from "./hold.js";
 export type { AccountsOptions } from "./lazy-accounts.js";
 export { type Listening, type ListenOptions, listen } from "./listen.js";
+export type { Quota } from "./quotas.js";
 export { createRegistry, type Registry, type RegistryOptions } from "./registry.js";
 export type { RetentionPolicy } from "./retention-policy.js";
 export type { Action } from "./route.js";
-export type { Upkeep } from "./upkeep.js";
+export { restoreRegistry, type Upkeep } from "./upkeep.js";

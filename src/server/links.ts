@@ -43,6 +43,7 @@ export async function touchLink(context: Context, repository: string, digest: Di
  * sees the link. Where there are no bytes in the end the link stays, until a collection takes it: it leads nowhere, and
  * to remove it could take it from a manifest that has just counted on it.
  * @param place False where there are no bytes.
+ * @throws Fault where the owner's quota is reached
  */
 export async function linkBlob(
   context: Context,
@@ -59,10 +60,11 @@ export async function linkBlob(
   },
   place: () => Promise<boolean>,
 ): Promise<boolean> {
-  const { storage, now } = context;
+  const { storage, now, quotas } = context;
   const [folder, name] = [folders.links(repository, digest), digestHex(digest)];
   return await storage.exclusive(blobScope(repository, digest), signal, async () => {
     const record = encodeRecord({ size, linked: new Date(now()).toISOString() } satisfies LinkRecord);
+    if ((await storage.get(folder, name)) === null) await quotas.reserve(repository, size);
     if (await linkAlone(storage, folder, name, record)) await enterLinked(context, repository);
     if (!(await place())) return false;
     // one that was there before may have gone while the bytes came

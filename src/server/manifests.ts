@@ -12,9 +12,10 @@ import { receiveManifest } from "./manifest-body.js";
 import { type ManifestRecord, readManifestRecord, touchManifest, writeManifestRecord } from "./manifest-record.js";
 import { addReferrer, removeReferrer } from "./referrers.js";
 import { reply } from "./reply.js";
+import { matchesAny, retentionPolicyOf } from "./retention-policy.js";
 import type { Route } from "./route.js";
 import { folders, type Storage } from "./storage/storage.js";
-import { moveTag, readTag, removeTag, removeTagsOf } from "./tags.js";
+import { moveTag, readTag, removeTag, removeTagsOf, tagsOf } from "./tags.js";
 
 type ManifestRoute = Extract<Route, { endpoint: "manifest" }>;
 
@@ -121,6 +122,20 @@ async function checkPreconditions({ headers }: WireRequest, repository: string, 
 }
 
 /**
+ * Under the repository's lock, as everything that decides about a tag.
+ * @param to Null where it is to go.
+ * @throws Fault where the repository's policy lets a tag neither move nor go
+ */
+async function checkMovable(storage: Storage, repository: string, tag: string, to: Digest | null): Promise<void> {
+  const current = await readTag(storage, repository, tag);
+  if (current === null || current.digest === to) return;
+  if (!matchesAny(tag, (await retentionPolicyOf(storage, repository))?.immutable ?? [])) return;
+  throw new Fault(409, "DENIED", `the tag ${tag} is immutable here: it can neither be moved nor deleted`, {
+    detail: { tag, digest: current.digest },
+  });
+}
+
+/**
  * Content first, tags last: whoever is killed in between leaves a manifest that no tag names.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests
  */
@@ -129,7 +144,7 @@ export async function putManifest(
   { request }: Exchange,
   context: Context,
 ): Promise<WireResponse> {
-  const { storage, limits, now, prefix } = context;
+  const { storage, limits, quotas, now, prefix } = context;
   const { repository, reference } = route;
   const tags = wantedTags(route, limits.tagParameters);
   const { bytes, mediaType, manifest } = await receiveManifest(request, limits);
@@ -141,8 +156,10 @@ export async function putManifest(
   const descriptor = { mediaType, digest, size: bytes.length };
   await storage.exclusive(repository, request.signal, async () => {
     for (const tag of tags) await checkPreconditions(request, repository, tag, storage);
+    for (const tag of tags) await checkMovable(storage, repository, tag, digest);
     await touchReferences(repository, manifest, context);
     const known = await readManifestRecord(storage, repository, digest);
+    if (known === null) await quotas.reserve(repository, bytes.length);
     await storage.addBlob(digest, bytes);
     if (known?.mediaType !== mediaType || known.condemned !== undefined) {
       const record: ManifestRecord = {
@@ -176,18 +193,21 @@ export async function putManifest(
 export async function deleteManifest(
   { repository, reference }: ManifestRoute,
   { request }: Exchange,
-  { storage, now }: Context,
+  { storage, quotas, now }: Context,
 ): Promise<WireResponse> {
   await storage.exclusive(repository, request.signal, async () => {
     if (!isDigest(reference)) {
+      await checkMovable(storage, repository, reference, null);
       if (await removeTag(storage, repository, reference, now())) return;
       throw manifestUnknown();
     }
     const record = await readManifestRecord(storage, repository, reference);
     if (record === null) throw manifestUnknown();
+    for (const tag of await tagsOf(storage, repository, reference)) await checkMovable(storage, repository, tag, null);
     await removeTagsOf(storage, repository, reference);
     await removeManifest(storage, repository, reference, record);
   });
+  quotas.forget(repository);
   return reply(202);
 }
 

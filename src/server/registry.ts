@@ -12,6 +12,7 @@ import { Fault } from "./fault.js";
 import { handleFetch } from "./fetch.js";
 import { type AccountsOptions, lazyAccounts } from "./lazy-accounts.js";
 import { deleteManifest, getManifest, putManifest } from "./manifests.js";
+import { Quotas } from "./quotas.js";
 import { getReferrers } from "./referrers.js";
 import { refusal } from "./refusal.js";
 import { replyFailure, replyFault } from "./reply.js";
@@ -161,6 +162,7 @@ export function createRegistryOn(storage: Storage, options: Omit<RegistryOptions
     storage,
     sessions: new UploadSessions(storage, now, limits.uploadIdle),
     limits,
+    quotas: new Quotas(storage, now),
     authorize,
     now,
     onError: (error) => options.onError?.(error),

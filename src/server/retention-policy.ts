@@ -50,9 +50,10 @@ export function checkedPolicy(policy: RetentionPolicy): RetentionPolicy {
 }
 
 /** @throws LadingError `usage` */
-export async function setPolicy(storage: Storage, policy: RetentionPolicy): Promise<void> {
+export async function setPolicy(storage: Storage, policy: RetentionPolicy): Promise<RetentionPolicy> {
   const checked = checkedPolicy(policy);
   await storage.exclusive(folder, null, () => storage.put(folder, nameOf(checked.scope), encodeRecord(checked)));
+  return checked;
 }
 
 /** False where there is none of exactly this scope. */
@@ -70,7 +71,7 @@ export async function listPolicies(storage: Storage): Promise<readonly Retention
 }
 
 /** The policy of a repository: the one of the longest scope alone, or null. */
-export async function policyOf(storage: Records, repository: string): Promise<RetentionPolicy | null> {
+export async function retentionPolicyOf(storage: Records, repository: string): Promise<RetentionPolicy | null> {
   const parts = repository.split("/");
   for (let length = parts.length; length >= 0; length--) {
     const policy = await readRecord<RetentionPolicy>(storage, folder, nameOf(parts.slice(0, length).join("/")));

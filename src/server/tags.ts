@@ -50,12 +50,17 @@ export async function removeTag(storage: Storage, repository: string, tag: strin
   return await storage.delete(folders.tags(repository), tag);
 }
 
+export async function tagsOf(storage: Storage, repository: string, digest: Digest): Promise<readonly string[]> {
+  const tags: string[] = [];
+  for (const tag of await storage.list(folders.tags(repository), { after: null, limit: Number.POSITIVE_INFINITY })) {
+    if ((await readTag(storage, repository, tag))?.digest === digest) tags.push(tag);
+  }
+  return tags;
+}
+
 /** Removes every tag of a manifest. */
 export async function removeTagsOf(storage: Storage, repository: string, digest: Digest): Promise<void> {
-  const folder = folders.tags(repository);
-  for (const tag of await storage.list(folder, { after: null, limit: Number.POSITIVE_INFINITY })) {
-    if ((await readTag(storage, repository, tag))?.digest === digest) await storage.delete(folder, tag);
-  }
+  for (const tag of await tagsOf(storage, repository, digest)) await storage.delete(folders.tags(repository), tag);
 }
 
 /** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags */

@@ -5,6 +5,7 @@ import type { WireRequest, WireResponse } from "../oci/wire.js";
 import { asked, bodyOf, type Context, type Exchange } from "./context.js";
 import { Fault } from "./fault.js";
 import { linkBlob, listLinked, readLink } from "./links.js";
+import { withinRoom } from "./quotas.js";
 import { reply } from "./reply.js";
 import type { Route } from "./route.js";
 import type { UploadSession } from "./upload-session.js";
@@ -65,7 +66,7 @@ export async function postUpload(
   if (digest === null || nothing) return reply(202, sessionHeaders(session, 0, context));
   try {
     return await session.write(async (stopped) => {
-      await session.append(bodyOf(request), stopped);
+      await session.append(await boundedBody(session, request, context), stopped);
       return await finish(session, digest, request, context);
     });
   } catch (error) {
@@ -159,6 +160,22 @@ function parseContentRange({ headers }: WireRequest): Chunk | null {
   return { start, length };
 }
 
+/** The body of a request, as long as the quota has room for the upload. It is decided at the end; here it ends early. */
+async function boundedBody(
+  session: UploadSession,
+  request: WireRequest,
+  { quotas, sessions }: Context,
+): Promise<AsyncIterable<Uint8Array>> {
+  const room = await quotas.room(session.repository);
+  const body = bodyOf(request);
+  if (room === null) return body;
+  return withinRoom(body, room - session.size, async () => {
+    sessions.forget(session);
+    await session.remove();
+    return await quotas.reached(session.repository, session.size);
+  });
+}
+
 /** Takes the body of a PATCH or PUT in, at the place that it says it belongs to. */
 async function receive(
   session: UploadSession,
@@ -173,7 +190,7 @@ async function receive(
     });
   }
   const before = session.size;
-  await session.append(bodyOf(request), stopped);
+  await session.append(await boundedBody(session, request, context), stopped);
   if (chunk !== null && session.size - before !== chunk.length) {
     await session.rewind(before);
     throw new Fault(400, "SIZE_INVALID", "the chunk has not the length that its Content-Range says", {

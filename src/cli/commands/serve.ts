@@ -1,11 +1,13 @@
 import { isLadingError, LadingError, throwIfAborted } from "../../errors.js";
 import { authorityOf } from "../../image/reference.js";
-import type { Registry } from "../../server/index.js";
+import type { CollectReport, Registry } from "../../server/index.js";
 import type { Implementation } from "../command.js";
 import type { CommandContext } from "../command-context.js";
 import { dataFolder } from "../data-folder.js";
 import { openDecisionLog } from "../decision-log.js";
+import { parseAge } from "../duration.js";
 import { safeJson } from "../safe-text.js";
+import { formatSize } from "../size.js";
 
 interface Options {
   readonly data?: string;
@@ -17,6 +19,7 @@ interface Options {
   readonly url?: string;
   readonly trustProxy?: readonly string[];
   readonly log?: string;
+  readonly gcInterval: string;
   readonly automaticMount?: boolean;
   /** False for `--no-delete`. */
   readonly delete: boolean;
@@ -27,8 +30,9 @@ const grace = 10_000;
 
 export const serve: Implementation<[], Options> = async (context, _args, options) => {
   const port = portOf(options.port);
+  const interval = parseAge(options.gcInterval);
   const directory = options.data ?? (await dataFolder(context));
-  const { createRegistry, folderHasAccounts, heldBy, holderOf, holdFolder, listen } = await import(
+  const { collectRegularly, createRegistry, folderHasAccounts, heldBy, holderOf, holdFolder, listen } = await import(
     "../../server/index.js"
   );
   throwIfAborted(context.signal);
@@ -63,7 +67,13 @@ export const serve: Implementation<[], Options> = async (context, _args, options
         const started = { url: server.url, urls: server.urls, data: directory, pid: process.pid };
         context.io.stdout.write(`${context.flags.json === true ? safeJson(started) : server.url}\n`);
         context.reporter.note(`serving ${directory}; Ctrl-C ends it`);
+        const onReport = ({ blobs, uploads }: CollectReport) => {
+          const freed = blobs.removedBytes + uploads.removedBytes;
+          if (freed > 0) context.reporter.note(`collected ${formatSize(freed)} that nothing named any more`);
+        };
+        const stop = interval === 0 ? null : collectRegularly(registry.upkeep, interval, { onReport, onError });
         await fired(context.signal);
+        await stop?.();
         context.reporter.note("ending: waiting for what is under way");
         await server.close(grace);
       } finally {
