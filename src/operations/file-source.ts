@@ -16,7 +16,11 @@ export async function isDirectory(path: string): Promise<boolean> {
     return (await stat(path)).isDirectory();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
-      throw new LadingError("not-found", `there is no ${path}`, { side: "source", cause: error });
+      throw new LadingError("not-found", `there is no ${path}`, {
+        side: "source",
+        hint: "check the path; an archive is a file, a folder with an OCI layout, or - for stdin",
+        cause: error,
+      });
     }
     throw ioError(error, `looking at ${path}`, { side: "source" });
   }

@@ -60,6 +60,12 @@ function localTarget(context: ClientContext, remote: RemoteImage, local: LocalIm
   return computed.tag === null ? new LocalImage(computed.name, "latest") : computed;
 }
 
+/** What an engine itself could not do is the destination's; all else may be the image's. */
+function atEngine(error: unknown): unknown {
+  const isIts = isLadingError(error) && /^(?:engine-|no-space$)/.test(error.code);
+  return isIts ? error.with({ side: "destination" }) : error;
+}
+
 class Pull {
   readonly #context: ClientContext;
   readonly #engine: LocalEngine;
@@ -122,12 +128,15 @@ class Pull {
     await this.#context.requireSpace(needed);
     const results = new Map([...(await this.#download(store, wanted, selection)), ...this.#early]);
     await copyManifests(selection.tree.manifests, store, signal);
-    const { id } = await this.#engine.importImage(selection.root, {
+    const imported = this.#engine.importImage(selection.root, {
       from: store,
       names: [local],
       platform: isIndexType(selection.root.mediaType) ? null : (selection.config?.platform ?? null),
       signal,
       progress: this.#progress,
+    });
+    const { id } = await imported.catch((error: unknown) => {
+      throw atEngine(error);
     });
     this.#finish(selection, results);
     if (info.imageStore !== "oci-layout") {

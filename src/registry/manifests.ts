@@ -21,6 +21,11 @@ export function checkReference(reference: string): string {
   throw new LadingError("bad-reference", `${JSON.stringify(reference.slice(0, 140))} is neither a tag nor a digest`);
 }
 
+/** A reference as it stands behind a name. */
+function joined(reference: string): string {
+  return `${isDigest(reference) ? "@" : ":"}${reference}`;
+}
+
 function contentType(answer: Answer): string {
   return (answer.headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
 }
@@ -92,8 +97,8 @@ export async function readManifestBytes(
       actions: endpoint.readActions,
       headers: { accept },
       expect: [200],
-      doing: `reading the manifest ${reference}`,
-      missing: `${endpoint.authority}/${endpoint.name} has no ${reference}`,
+      doing: `reading the manifest of ${endpoint.name}${joined(reference)}`,
+      missing: `${endpoint.authority}/${endpoint.name} has no ${isDigest(reference) ? "" : "tag "}${reference}`,
       digest: wanted,
       signal: options.signal,
     },
@@ -165,7 +170,7 @@ export async function writeManifest(
     headers: { "content-type": mediaType, "content-length": String(bytes.length) },
     body: bytes,
     expect: [200, 201, 202, 204],
-    doing: `writing the manifest ${reference}`,
+    doing: `writing the manifest of ${endpoint.name}${joined(reference)}`,
     digest,
     confirm: async () => {
       const there = await headManifest(endpoint, reference, options);

@@ -139,6 +139,8 @@ function hintOf(code: ErrorCode, host: string, wait: number | null): string | nu
       return `try again ${wait === null ? "later" : `in ${waitText(wait)}`}, or log in for a larger allowance: lading login ${host}`;
     case "not-found":
       return "`lading tags` lists what the repository has, `lading ls` the repositories";
+    case "limit-exceeded":
+      return `${host}, or a proxy before it, takes nothing of this size: whoever runs it can allow more`;
     case "no-space":
       return `free space where ${host} keeps its content`;
     case "unreachable":

@@ -58,12 +58,13 @@ export function isListed(url: URL, hosts: readonly string[]): boolean {
   return hosts.some((host) => host.toLowerCase() === url.host || host.toLowerCase() === place(url));
 }
 
+/** What a server does when it names such a URL. */
 const roleNames: Readonly<Record<UrlRole, string>> = {
-  registry: "the registry's URL",
-  redirect: "a redirect",
-  upload: "an upload location",
-  page: "a link to the next page",
-  realm: "a token service",
+  registry: "is at",
+  redirect: "redirects to",
+  upload: "wants an upload sent to",
+  page: "names as its next page",
+  realm: "names as its token service",
 };
 
 /** What somebody at an address of this kind may lead to. */
@@ -81,9 +82,10 @@ function reachable(from: AddressKind, role: UrlRole): ReadonlySet<AddressKind> {
  * @throws LadingError `unsafe-url`
  */
 export function gateUrl(url: URL, role: UrlRole, rules: GateRules, namer: Namer | null = null): Permit {
-  const refuse = (why: string, hint: string | null = null) => {
+  const who = namer?.url.host ?? rules.registry.host;
+  const refuse = (why: string, hint: string = `whoever runs ${who} should know; nothing was sent there`) => {
     const shown = `${url.protocol}//${url.host}`;
-    throw new LadingError("unsafe-url", `${roleNames[role]} (${shown}) is refused: ${why}`, { hint });
+    throw new LadingError("unsafe-url", `${who} ${roleNames[role]} ${shown}, which is refused: ${why}`, { hint });
   };
   if (url.protocol !== "http:" && url.protocol !== "https:") refuse("only http and https are spoken");
   if (url.username !== "" || url.password !== "") refuse("it holds a user name or a password");
@@ -111,7 +113,10 @@ export function gateUrl(url: URL, role: UrlRole, rules: GateRules, namer: Namer 
   }
   const to = hostKind(url);
   if (!allowed.has(to)) {
-    refuse(`a server must not lead to the ${to === "forbidden" ? "reserved" : to} address ${url.hostname}`);
+    const why = `a server must not lead to the ${to === "forbidden" ? "reserved" : to} address ${url.hostname}`;
+    if (to === "forbidden") refuse(why);
+    else
+      refuse(why, `if ${url.host} belongs to ${rules.registry.host}, add to its cluster: authHosts = ["${url.host}"]`);
   }
   return url.protocol === "https:" ? allowed : onlyLoopback;
 }
