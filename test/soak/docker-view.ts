@@ -16,7 +16,7 @@ export class DockerView implements Place {
       for (const name of RepoTags ?? []) {
         const at = name.lastIndexOf(":");
         if (name.slice(0, at) === image)
-          states.set(name.slice(at + 1), { id: Id, engineId: Id, digest: Id, broken: null });
+          states.set(name.slice(at + 1), { id: Id, engineId: Id, digest: Id, children: [], broken: null });
       }
     }
     return states;

@@ -6,6 +6,8 @@ export interface TagState {
   readonly engineId: string;
   /** Digest of the manifest; of an engine that keeps none, the ID again. */
   readonly digest: string;
+  /** Of an index, the digests of its manifests. */
+  readonly children: readonly string[];
   /** What is missing in it, or null. */
   readonly broken: string | null;
 }

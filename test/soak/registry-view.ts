@@ -65,7 +65,8 @@ export class RegistryView implements Place {
         if (state.broken !== null) return broken(digest, state.broken);
         states.push({ ...state, platform: `${child.platform?.os}/${child.platform?.architecture}` });
       }
-      return { id: indexIdOf(states), engineId: engineIdOf(states), digest, broken: null };
+      const children = states.map((state) => state.digest);
+      return { id: indexIdOf(states), engineId: engineIdOf(states), digest, children, broken: null };
     }
     for (const child of [manifest.config, ...manifest.layers]) {
       const head = await this.#ask(`/v2/${image}/blobs/${child.digest}`, "HEAD");
@@ -74,7 +75,7 @@ export class RegistryView implements Place {
         return broken(digest, `${child.digest} is ${head.headers.get("content-length")} bytes, not ${child.size}`);
     }
     const { digest: id } = manifest.config;
-    return { id, engineId: id, digest, broken: null };
+    return { id, engineId: id, digest, children: [], broken: null };
   }
 
   /** Digests of configs and layers. */
@@ -113,7 +114,7 @@ export class RegistryView implements Place {
 }
 
 function broken(digest: string, text: string): TagState {
-  return { id: "broken", engineId: "broken", digest, broken: text };
+  return { id: "broken", engineId: "broken", digest, children: [], broken: text };
 }
 
 function sha256(bytes: Uint8Array): string {

@@ -40,7 +40,13 @@ export class StoreView implements Place {
   }
 
   async #state(digest: string): Promise<TagState> {
-    const broken = (text: string): TagState => ({ id: "broken", engineId: "broken", digest, broken: text });
+    const broken = (text: string): TagState => ({
+      id: "broken",
+      engineId: "broken",
+      digest,
+      children: [],
+      broken: text,
+    });
     const bytes = await readFile(this.path(digest)).catch(() => null);
     if (bytes === null) return broken(`${digest} is missing`);
     const manifest = JSON.parse(bytes.toString()) as Manifest;
@@ -51,14 +57,15 @@ export class StoreView implements Place {
         if (state.broken !== null) return broken(state.broken);
         states.push({ ...state, platform: `${child.platform?.os}/${child.platform?.architecture}` });
       }
-      return { id: indexIdOf(states), engineId: engineIdOf(states), digest, broken: null };
+      const children = states.map((state) => state.digest);
+      return { id: indexIdOf(states), engineId: engineIdOf(states), digest, children, broken: null };
     }
     for (const child of [manifest.config, ...manifest.layers]) {
       const size = (await stat(this.path(child.digest)).catch(() => null))?.size;
       if (size !== child.size) return broken(`${child.digest} is ${size} bytes, not ${child.size}`);
     }
     const { digest: id } = manifest.config;
-    return { id, engineId: id, digest, broken: null };
+    return { id, engineId: id, digest, children: [], broken: null };
   }
 }
 

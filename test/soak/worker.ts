@@ -121,7 +121,7 @@ export class Worker {
     const crashesBefore = crashes();
     const usual = this.#durations.get(operation.what) ?? 1_500;
     const kill =
-      operation.writes.length > 0 && dice.chance(killRate)
+      (operation.writes.length > 0 || operation.what === "prune") && dice.chance(killRate)
         ? { signal: dice.chance(0.75) ? ("SIGKILL" as const) : ("SIGINT" as const), after: dice.next() * usual }
         : null;
     const cold = operation.writes.some(({ place }) => place === "docker") || operation.args.includes("docker");
@@ -271,6 +271,7 @@ export class Worker {
         [6, () => this.#rm()],
         [2, () => this.#rmDigest()],
         [10, () => this.#look()],
+        [2, () => this.#tidy()],
       ])();
       if (operation !== null) return operation;
     }
@@ -416,7 +417,8 @@ export class Worker {
     const found = await this.#remoteImage(registry);
     if (found === null) return null;
     const { image, tag, state } = found;
-    const shared = [...(await this.#knownOf(registry, image)).values()].filter(({ digest }) => digest === state.digest);
+    const known = [...(await this.#knownOf(registry, image)).values()];
+    const shared = known.filter(({ digest, children }) => digest === state.digest || children.includes(state.digest));
     return {
       what: `rm tag ${registry}`,
       args: ["rm", this.#remote(registry, image, tag), "--yes"],
@@ -431,11 +433,25 @@ export class Worker {
     const found = await this.#remoteImage(registry);
     if (found === null) return null;
     const { image, state } = found;
-    const known = [...(await this.#knownOf(registry, image))].filter(([, { digest }]) => digest === state.digest);
+    const all = [...(await this.#knownOf(registry, image))];
+    // By force it would go out of the index too, which is what force is for, and no index is whole after it.
+    if (all.some(([, { children }]) => children.includes(state.digest))) return null;
+    const known = all.filter(([, { digest }]) => digest === state.digest);
     return {
       what: `rm digest ${registry}`,
       args: ["rm", `${this.#remote(registry, image, null)}@${state.digest}`, "--yes", "--force"],
       writes: known.map(([tag]) => ({ place: registry, image, tag, id: null })),
+      mayFail: [],
+    };
+  }
+
+  /** Removes from the store what no image needs, beside everything that runs; or reads it all. */
+  async #tidy(): Promise<Operation> {
+    const prune = this.#options.dice.chance(0.7);
+    return {
+      what: prune ? "prune" : "verify",
+      args: prune ? ["prune", "--older-than", "60s"] : ["verify"],
+      writes: [],
       mayFail: [],
     };
   }
