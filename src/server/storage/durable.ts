@@ -2,10 +2,44 @@ import { randomUUID } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { FileSystem } from "../../content/file-system.js";
 
-/** Makes the names in a folder durable: without it a power cut can undo a rename. */
+/** What makes a folder durable now, and what will once that is over. */
+interface FolderSync {
+  readonly running: Promise<void>;
+  next: Promise<void> | null;
+}
+
+const syncs = new WeakMap<FileSystem, Map<string, FolderSync>>();
+
+/**
+ * Makes the names in a folder durable: without it a power cut can undo a rename. Who asks while it is being done waits
+ * for the next time, which serves all who asked meanwhile.
+ */
 export async function syncDirectory(fs: FileSystem, directory: string): Promise<void> {
   // Windows has no such call, and keeps its names in a journal
   if (process.platform === "win32") return;
+  const folders = syncs.get(fs) ?? new Map<string, FolderSync>();
+  syncs.set(fs, folders);
+  const current = folders.get(directory);
+  if (current === undefined) return await startSync(fs, folders, directory);
+  current.next ??= current.running.then(
+    () => startSync(fs, folders, directory),
+    () => startSync(fs, folders, directory),
+  );
+  await current.next;
+}
+
+function startSync(fs: FileSystem, folders: Map<string, FolderSync>, directory: string): Promise<void> {
+  const sync: FolderSync = {
+    running: syncNow(fs, directory).finally(() => {
+      if (sync.next === null) folders.delete(directory);
+    }),
+    next: null,
+  };
+  folders.set(directory, sync);
+  return sync.running;
+}
+
+async function syncNow(fs: FileSystem, directory: string): Promise<void> {
   const handle = await fs.open(directory, "r");
   try {
     await handle.sync();

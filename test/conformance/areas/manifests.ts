@@ -184,4 +184,24 @@ export const manifests: Area = ({ registry, client, point }) => {
     expect(await put({ "if-none-match": "*" })).toBe(412);
     expect(await put({ "if-match": "*" })).toBe(201);
   });
+
+  point(["http", "push-201"], "many at once don't lose each other, and a tag is made by one of them", async () => {
+    const images = await Promise.all(
+      Array.from({ length: 24 }, (_, index) => client.pushImage("a", `t${index}`, `${index}`)),
+    );
+    const { tags } = (await registry.send("GET", "/v2/a/tags/list")).json();
+    expect(tags).toEqual(images.map((_, index) => `t${index}`).sort());
+    for (const [index, { digest }] of images.entries()) {
+      const head = await registry.send("HEAD", `/v2/a/manifests/t${index}`);
+      expect(head.headers["docker-content-digest"]).toBe(digest);
+    }
+    const make = { "content-type": mediaTypes.ociManifest, "if-none-match": "*" };
+    const answers = await Promise.all(
+      images.map(({ bytes }) => registry.send("PUT", "/v2/a/manifests/once", bytes, make)),
+    );
+    const made = answers.flatMap(({ status }, index) => (status === 201 ? [images[index]?.digest] : []));
+    expect([made.length, new Set(answers.map(({ status }) => status))]).toEqual([1, new Set([201, 412])]);
+    const head = await registry.send("HEAD", "/v2/a/manifests/once");
+    expect(head.headers["docker-content-digest"]).toBe(made[0]);
+  });
 };
