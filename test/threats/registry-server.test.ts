@@ -96,6 +96,19 @@ async function raw(text: string): Promise<number | null> {
   });
 }
 
+threat("D10", "of two who write to one upload at the same place one is taken, and the blob is whole", async () => {
+  for (let round = 0; round < 20; round++) {
+    const location = (await send("POST", "/v2/a/blobs/uploads/", "")).headers.get("location") ?? "";
+    const bytes = `${round} `.repeat(40_000);
+    const chunk = { "content-range": `0-${bytes.length - 1}` };
+    const answers = await Promise.all([1, 2].map(() => send("PATCH", location, bytes, chunk)));
+    expect(answers.map(({ status }) => status).sort()).toEqual([202, 416]);
+    const closed = await send("PUT", `${location}?digest=${digestOf(bytes)}`, "");
+    expect(closed.status).toBe(201);
+    expect(await (await send("GET", closed.headers.get("location") ?? "")).text()).toBe(bytes);
+  }
+});
+
 threat("D12", "no n makes a list cost more than its page", async () => {
   expect((await put("a", "v1", await image("a"))).status).toBe(201);
   const before = process.memoryUsage().arrayBuffers;
