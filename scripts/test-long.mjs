@@ -1,7 +1,8 @@
 // `npm run test:long`: what takes longer than a suite may. Kills the client at random moments of pushes and pulls and lets it
 // finish; moves a large image and watches the memory. By hand with the defaults, in CI with small numbers and the same bounds:
-//   node scripts/test-long.mjs --kills 10 --gigabytes 1 --seed 7
+//   node scripts/test-long.mjs --kills 10 --gigabytes 1 --rounds 2 --fuzz 1000 --seed 7
 // With `--fuzz 1000` each property of the suite `fuzz` is held against so many inputs, and not 100 000; with 0 against none.
+// `--rounds` is how often the faults of `test/faults/` that have random moments are tried at them.
 // With `--docker` the large image is built into the engine of DOCKER_HOST and moves from there and back.
 import { spawn } from "node:child_process";
 import { createCipheriv, createHash } from "node:crypto";
@@ -20,12 +21,14 @@ const { values } = parseArgs({
   options: {
     kills: { type: "string", default: "200" },
     gigabytes: { type: "string", default: "10" },
+    rounds: { type: "string", default: "50" },
     seed: { type: "string", default: String(Date.now() % 100_000) },
     docker: { type: "boolean", default: false },
     fuzz: { type: "string", default: "100000" },
   },
 });
 const [kills, gigabytes, seed] = [Number(values.kills), Number(values.gigabytes), values.seed];
+const rounds = Number(values.rounds);
 const say = (text) => process.stdout.write(`${text}\n`);
 
 /** Random bytes that a seed decides. */
@@ -225,6 +228,18 @@ async function fuzzing() {
   say(`fuzz: each property held for ${values.fuzz} inputs`);
 }
 
+/** The faults that have random moments, at those: a seed that fails is named there, with the command that repeats it. */
+async function randomFaults() {
+  const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+  const child = spawn(process.execPath, [vitest, "run", "--project", "faults", "-t", " random "], {
+    cwd: root,
+    env: { ...process.env, LADING_FAULT_ROUNDS: String(rounds), LADING_FAULT_SEED: seed },
+    stdio: "inherit",
+  });
+  const [status] = await new Promise((resolve) => child.on("close", (...end) => resolve(end)));
+  check(status === 0, `${rounds} random rounds of the faults`);
+}
+
 prepare();
 const { writeImage } = await import("./quickstart-image.mjs");
 say(`seed ${seed}`);
@@ -232,6 +247,7 @@ const tests = [
   [kills, killing],
   [gigabytes, values.docker ? largeFromDocker : large],
   [Number(values.fuzz), fuzzing],
+  [rounds, randomFaults],
 ];
 for (const [size, test] of tests) {
   if (size === 0) continue;
