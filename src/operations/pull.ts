@@ -16,6 +16,7 @@ import { isIndexType } from "../oci/media-types.js";
 import { formatPlatform, type Platform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
 import type { CallOptions, ClientContext } from "./context.js";
+import { diskNeed, sayingDiskNeed } from "./disk-need.js";
 import { pullByEngine } from "./engine-exchange.js";
 import { type PullOutcome, type PullResult, pullResult, type Selection } from "./pull-result.js";
 import { belongsTo, type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
@@ -123,8 +124,10 @@ class Pull {
     }
     const present = await this.#layersInEngine(selection);
     const wanted = selection.tree.blobs.filter((blob) => !present.has(blob.digest));
-    await this.#context.requireSpace(await this.#needed(store, wanted));
-    const results = new Map([...(await this.#fetch(store, wanted, selection)), ...this.#early]);
+    const needed = () => diskNeed(store, this.#repository, wanted);
+    await this.#context.requireSpace(await needed());
+    const downloaded = await sayingDiskNeed(store, needed, () => this.#download(store, wanted, selection));
+    const results = new Map([...downloaded, ...this.#early]);
     await copyManifests(selection.tree.manifests, store, signal);
     const imported = this.#engine.importImage(selection.root, {
       from: store,
@@ -226,32 +229,6 @@ class Pull {
       if (diffId !== undefined && known.has(diffId)) present.add(layer.digest);
     }
     return present;
-  }
-
-  /** Bytes of disk that the transfer still takes. */
-  async #needed(store: LayoutStore, wanted: readonly Descriptor[]): Promise<number> {
-    let needed = 0;
-    for (const blob of wanted) needed += await store.neededBytes(blob, await this.#repository.path(blob.digest));
-    return needed;
-  }
-
-  /** Downloads; where somebody else fills the disk meanwhile, the error says how much is wanted of it. */
-  async #fetch(
-    store: LayoutStore,
-    wanted: readonly Descriptor[],
-    selection: Selection,
-  ): Promise<ReadonlyMap<Digest, PutResult>> {
-    try {
-      return await this.#download(store, wanted, selection);
-    } catch (error) {
-      if (!isLadingError(error) || error.code !== "no-space" || error.side === "source") throw error;
-      const needed = await this.#needed(store, wanted).catch(() => null);
-      if (needed === null) throw error;
-      throw new LadingError("no-space", `the disk is full: ${store.directory} needs ${needed} bytes more`, {
-        ...error.toJSON(),
-        cause: error,
-      });
-    }
   }
 
   async #download(
