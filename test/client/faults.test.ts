@@ -65,24 +65,9 @@ describe.each([
     expect(Buffer.compare(await readAll(direct.get(descriptor), bytes.length), bytes)).toBe(0);
   });
 
-  when.each(["resetAfter", "cutAfter"] as const)("download: %s every three megabytes", async (fault) => {
-    const { proxy, repository, direct } = await behind(await start(), () => ({ down: { [fault]: 3_000_000 } }));
-    await direct.put(descriptor, sourceOf(bytes, 1_000_000));
-    expect(Buffer.compare(await readAll(repository.get(descriptor), bytes.length), bytes)).toBe(0);
-    expect(proxy.struck).toBeGreaterThanOrEqual(5);
-    // Nothing that had arrived is asked for again.
-    expect(proxy.bytes.down).toBeLessThan(bytes.length + proxy.connections * 1_100_000);
-  });
-
   when("connections that are refused at first", async () => {
     const { repository } = await behind(await start(), (connection) => (connection < 3 ? { refuse: true } : null));
     expect((await repository.put(descriptor, sourceOf(bytes, 1_000_000))).outcome).toBe("stored");
-  });
-
-  when("download: a byte that turned over is a digest-mismatch", async () => {
-    const { repository, direct } = await behind(await start(), () => ({ down: { corruptAt: 9_000_000 } }));
-    await direct.put(descriptor, sourceOf(bytes, 1_000_000));
-    await expect(readAll(repository.get(descriptor), bytes.length)).rejects.toMatchObject({ code: "digest-mismatch" });
   });
 
   when("upload: a byte that turned over is never stored", async () => {
