@@ -194,6 +194,33 @@ describe("Bearer", () => {
     expect(result.outcome).toBe("stored");
   });
 
+  test("a token service that is down is asked five times, and not five times for each try of the request", async () => {
+    const registry = await start();
+    registry.handlers.push(
+      on("GET", /^\/token/, (exchange) => exchange.send(503)),
+      bearer(registry, () => true),
+    );
+    const { client } = connect(registry.url, { fetchCredentials: async () => alice });
+    await expect(client.repository("a/b").manifest("v1")).rejects.toEqual(withCode("unreachable"));
+    expect(registry.log.filter((line) => line.startsWith("GET /token"))).toHaveLength(5);
+  });
+
+  test("a token service that wants to be left alone for long ends the request at once, with the time", async () => {
+    const registry = await start();
+    registry.handlers.push(
+      on("GET", /^\/token/, (exchange) => exchange.send(429, { "retry-after": "7200" })),
+      bearer(registry, () => true),
+    );
+    const { client, clock } = connect(registry.url, { fetchCredentials: async () => alice });
+    const error = await client
+      .repository("a/b")
+      .manifest("v1")
+      .catch((reason) => reason);
+    expect(error).toEqual(withCode("rate-limited"));
+    expect(error.message).toContain("2 h");
+    expect(clock.waits).toEqual([]);
+  });
+
   test("tokens are renewed before their end, and anew after a 401, once for all who wait", async () => {
     const registry = await start();
     let issued = 0;

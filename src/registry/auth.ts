@@ -18,6 +18,8 @@ export interface AuthenticatorOptions {
   readonly rules: GateRules;
   /** How token services are reached: gated and retried, without redirects and without credentials of its own. */
   readonly tokenSend: Send;
+  /** Is told the errors of {@link tokenSend}, which has tried as often as is of use. */
+  readonly spent: WeakSet<object>;
   readonly clock: Clock;
   readonly onWarning: (text: string) => void;
 }
@@ -220,6 +222,7 @@ export class Authenticator {
   /** Remembers that a token service said no, and says what can be done. */
   #refused(key: string, error: unknown): unknown {
     if (!isLadingError(error)) return error;
+    this.#options.spent.add(error);
     if (error.code !== "unauthorized" && error.code !== "denied") return error;
     const hinted = error.with({ hint: this.hint() ?? `lading login ${this.#options.authority}` });
     this.#refusals.set(key, { error: hinted, until: this.#options.clock.now() + refusalLifetime });

@@ -100,13 +100,15 @@ export interface RetryOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly pauses: HostPauses;
+  /** Errors of requests beneath this one that were tried often enough: a token service that is down is not asked 5 x 5 times. */
+  readonly spent?: WeakSet<object> | undefined;
   /** Is told of waits that a person would notice. */
   readonly onWarning?: ((text: string) => void) | undefined;
 }
 
 /** Repeats what may be repeated, by {@link retryPolicy}. The last answer or error is the caller's. */
 export function retry(send: Send, options: RetryOptions): Send {
-  const { pauses, onWarning } = options;
+  const { pauses, spent, onWarning } = options;
   return async (call) => {
     const { host } = call.url;
     const patience = new Patience(options);
@@ -117,7 +119,7 @@ export function retry(send: Send, options: RetryOptions): Send {
       await pauses.wait(host, call.signal);
       let { answer, error } = await attempt(send, call);
       tries += 1;
-      if (answer === null && !isTransient(error)) throw error;
+      if (answer === null && (!isTransient(error) || spent?.has(error as object))) throw error;
       if (call.retry === false) return given(answer, error);
 
       let wait: number | null;

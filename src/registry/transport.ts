@@ -72,9 +72,10 @@ export function createTransport(options: TransportOptions): Transport {
 
   const pauses = new HostPauses(clock);
   const budgets = new RateBudgets();
-  const retrying = { clock, random, pauses, onWarning };
+  const spent = new WeakSet<object>();
+  const retrying = { clock, random, pauses, spent, onWarning };
   const tokenSend = log(retry(gate(dispatch, rules), retrying), onDebug, onWarning, clock);
-  const authenticator = new Authenticator({ authority, rules, tokenSend, clock, onWarning });
+  const authenticator = new Authenticator({ authority, rules, tokenSend, spent, clock, onWarning });
   const stack = log(retry(auth(redirect(gate(dispatch, rules)), authenticator), retrying), onDebug, onWarning, clock);
   return {
     pauses,

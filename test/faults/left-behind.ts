@@ -11,7 +11,7 @@ export interface LeftBehind {
 }
 
 /** Where stores and registries (ours, Debian's) put what is not finished. */
-const unfinished = /(?:^|\/)(?:\.lading\/partial|tmp|_uploads)\/|(?:^|\/)[^/]*\.lock[^/]*$/;
+const unfinished = /(?:^|\/)(?:\.lading\/(?:partial|uploads)|tmp|_uploads)\/|(?:^|\/)[^/]*\.lock[^/]*$/;
 const partial = /(?:^|\/)\.lading\/partial\/(?:sha256|sha512)-[0-9a-f]+\.[0-9a-z]+$/;
 
 /** N5: what a folder holds beside finished content. */

@@ -13,7 +13,7 @@ import { tagMap } from "./tag-map.js";
 // A push that did not come to its end, and the one after it. Bytes are counted on the wire.
 
 /** Of the file in a layer; what is sent is half of it and a little. */
-const layerSize = Number(process.env.LADING_RESUME_LAYER ?? 64_000_000);
+const layerSize = Number(process.env.LADING_RESUME_LAYER ?? 40_000_000);
 /** What lies in buffers between two processes when one dies. */
 const inFlight = 8_000_000;
 
@@ -134,7 +134,7 @@ if (debian !== null) {
       const machine = await Machine.create();
       const there = await place("debian", 400_000_000);
       try {
-        const digest = await machine.putImage("app:1", { layers: 6, layerSize: 40_000_000 });
+        const digest = await machine.putImage("app:1", { layers: 4, layerSize: 40_000_000 });
         const size = await sizeOf(machine, "app:1");
         const first = await machine.lading(["push", "app:1", `${there.name}:1`, "--json"], {
           onStart: endAt(there.proxy, (size * 3) / 4, "SIGKILL"),
@@ -144,7 +144,7 @@ if (debian !== null) {
         const second = await machine.lading(["push", "app:1", `${there.name}:1`, "--json"]);
         expect(second.code, second.stderr).toBe(0);
         expect(broken).toBeGreaterThan(0);
-        expect(there.proxy.bytes.up).toBeLessThan(size + broken * (size / 6) + inFlight);
+        expect(there.proxy.bytes.up).toBeLessThan(size + broken * (size / 4) + inFlight);
         expect(await records(machine)).toEqual([]);
         return await nothingLost({
           N2: [there.repository],
