@@ -99,6 +99,7 @@ describe("an upload that was broken off", () => {
     const before = registry.requests.length;
     expect((await run().put(whole)).outcome).toBe("exists");
     expect(methods().slice(before)).toEqual(["HEAD"]);
+    expect(await records()).toEqual([]);
   });
 
   test("is kept where the registry can't be reached any more", async () => {

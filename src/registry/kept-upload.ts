@@ -4,6 +4,7 @@ import type { Descriptor } from "../oci/descriptor.js";
 import type { Endpoint } from "./endpoint.js";
 import { isTransient } from "./retry.js";
 import type { UploadClaim, UploadEntry } from "./upload-journal.js";
+import type { UploadKey } from "./upload-record.js";
 import type { Session } from "./upload-session.js";
 
 /** From this size on an upload is kept for the next run: what is smaller is sent as fast as it is asked about. */
@@ -77,6 +78,14 @@ export class KeptUpload {
     await this.#entry?.note(session);
   }
 
+  /** The blob was found there: a run that was killed just before its end may have left a record. */
+  async found(): Promise<void> {
+    const { uploads } = this.#endpoint;
+    if (!this.#isKept || uploads === null) return;
+    this.#identity = await this.#endpoint.identity(this.#options.signal);
+    await (await uploads()).drop(this.#key());
+  }
+
   reached(position: number): void {
     this.#entry?.reached(position);
   }
@@ -101,14 +110,17 @@ export class KeptUpload {
   }
 
   async #claim(): Promise<UploadClaim> {
-    const { registry, name, uploads } = this.#endpoint;
-    const { digest, size } = this.#descriptor;
+    const { uploads } = this.#endpoint;
     if (uploads === null) return { kind: "none" };
-    const journal = await uploads();
-    const key = { registry: registry.origin, repository: name, digest, size, identity: this.#identity };
-    const claim = await journal.claim(key);
+    const claim = await (await uploads()).claim(this.#key());
     if (claim.kind === "own") this.#entry = claim.entry;
     return claim;
+  }
+
+  #key(): UploadKey {
+    const { registry, name } = this.#endpoint;
+    const { digest, size } = this.#descriptor;
+    return { registry: registry.origin, repository: name, digest, size, identity: this.#identity };
   }
 }
 

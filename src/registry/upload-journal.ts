@@ -62,9 +62,8 @@ export class UploadJournal {
     try {
       this.#ready ??= this.#prepare();
       const self = await this.#ready;
-      const path = join(this.#directory, `${nameOf(key)}.json`);
       const entry = new UploadEntry({
-        ...{ key, path, owner: self, fs: this.#fs, temporary: () => this.#temporary() },
+        ...{ key, path: this.#pathOf(key), owner: self, fs: this.#fs, temporary: () => this.#temporary() },
         onEnd: () => this.#forget(entry),
       });
       // Nobody has it, mostly: then the file is made, which only one can do.
@@ -74,6 +73,15 @@ export class UploadJournal {
     } catch {
       return { kind: "none" };
     }
+  }
+
+  /** The blob is there: whatever an earlier run left of it is of no use any more. Never fails. */
+  async drop(key: UploadKey): Promise<void> {
+    await removeFile(this.#fs, this.#pathOf(key)).catch(() => false);
+  }
+
+  #pathOf(key: UploadKey): string {
+    return join(this.#directory, `${nameOf(key)}.json`);
   }
 
   async #takeOver(entry: UploadEntry, self: ProcessIdentity): Promise<UploadClaim> {

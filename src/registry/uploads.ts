@@ -28,7 +28,10 @@ export async function uploadBlob(
   source: ByteSource,
   options: PutOptions = {},
 ): Promise<PutResult> {
-  if (await hasBlob(endpoint, descriptor, options)) return { outcome: "exists", transferred: 0 };
+  if (await hasBlob(endpoint, descriptor, options)) {
+    await new KeptUpload(endpoint, descriptor, options).found();
+    return { outcome: "exists", transferred: 0 };
+  }
   const mount = await mountBlob(endpoint, descriptor, options);
   if (mount === "mounted") return { outcome: "mounted", transferred: 0 };
   if (await shareBlob(endpoint.sharing, endpoint.name, descriptor, options)) {
