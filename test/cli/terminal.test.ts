@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.js";
 import { type RunningRegistry, startOwnRegistry } from "../support/own-registry.js";
@@ -121,6 +123,38 @@ describe.skipIf(!hasTmux)("on a terminal (needs tmux)", () => {
     const screen = await window.until((text) => text.includes("exit="), "the end");
     expect(screen).toContain("exit=0");
     expect(screen).not.toContain("canary");
+  });
+
+  it("asks twice for a new password of an account, and shows neither", async () => {
+    await machine.lading(["registry", "init"]);
+    let window = await lading("registry user set admin --password");
+    await window.until((screen) => screen.includes("New password:"), "the question");
+    await window.keys("canary-password", "Enter");
+    await window.until((screen) => screen.includes("Again:"), "the second question");
+    await window.keys("canary-other", "Enter");
+    const refused = await window.until((text) => text.includes("exit="), "the end");
+    expect(refused).toContain("exit=64");
+    await window.close();
+    window = await lading("registry user set admin --password");
+    for (const question of ["New password:", "Again:"]) {
+      await window.until((screen) => screen.includes(question), question);
+      await window.keys("canary-password", "Enter");
+    }
+    const screen = await window.until((text) => text.includes("exit="), "the end");
+    expect(screen).toContain("exit=0");
+    expect(screen).toMatch(/^passwordExpires =$/m);
+    expect(refused + screen).not.toContain("canary");
+  });
+
+  it("shows the first password of a registry, which a file holds too", async () => {
+    const window = await lading("serve --accounts --port 0");
+    const screen = await window.until((text) => /serving .*Ctrl-C/.test(text), "the server");
+    const password = /password of admin: (\S+)/.exec(screen)?.[1] ?? "";
+    expect(password).toMatch(/^[\w-]{20}$/);
+    const file = join(machine.home, ".local", "share", "lading", "registry", "auth", "registry", "first-password");
+    expect(JSON.parse(await readFile(file, "utf8"))).toEqual({ user: "admin", password });
+    await window.keys("C-c");
+    await window.until((text) => text.includes("exit="), "the end");
   });
 
   it("prints the same on a terminal as in a pipe", async () => {
