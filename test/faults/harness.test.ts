@@ -69,7 +69,13 @@ describe("nothingLost", () => {
   });
 
   it("N5 finds temporary files, uploads, and partial downloads beyond those that are meant to stay", async () => {
-    for (const path of [".lading/partial/tmp.12", ".lading/uploads/0.json", "tmp/12", "repos/a/_uploads/1/data", ".lading/index.lock"]) {
+    for (const path of [
+      ".lading/partial/tmp.12",
+      ".lading/uploads/0.json",
+      "tmp/12",
+      "repos/a/_uploads/1/data",
+      ".lading/index.lock",
+    ]) {
       const directory = await temporaryFolder();
       await mkdir(join(directory, path, ".."), { recursive: true });
       await writeFile(join(directory, path), "");
