@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { Agent, createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Dice } from "./dice.js";
 
@@ -131,7 +132,7 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
         reset(request.socket);
         return;
       }
-      if (!upstream.write(chunk)) await Promise.race([once(upstream, "drain"), answered, once(upstream, "close")]);
+      if (!upstream.write(chunk)) await drained(upstream, answered);
     }
     upstream.end();
 
@@ -170,7 +171,7 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
         chunk[at - passed + chunk.length] = (chunk[at - passed + chunk.length] ?? 0) ^ 0xff;
         struck();
       }
-      if (!response.write(chunk)) await Promise.race([once(response, "drain"), once(response, "close")]);
+      if (!response.write(chunk)) await drained(response);
     }
     response.end();
   }
@@ -195,6 +196,17 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
       await once(server, "close");
     },
   };
+}
+
+/** Resolves once a stream takes more, or never will. */
+async function drained(stream: Writable, ...also: readonly Promise<unknown>[]): Promise<void> {
+  const stop = new AbortController();
+  const { signal } = stop;
+  try {
+    await Promise.race([once(stream, "drain", { signal }), once(stream, "close", { signal }), ...also]);
+  } finally {
+    stop.abort();
+  }
 }
 
 function refusalOf(
