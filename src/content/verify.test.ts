@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { withCode } from "../../test/support/store-contract.js";
+import { LadingError } from "../errors.js";
 import { digestOf } from "../oci/digest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import { readAll, readVerified, verifyStream } from "./verify.js";
@@ -72,5 +73,26 @@ describe("readVerified", () => {
     await expect(readVerified(source, describeAs(bytes), { limit: 4 })).rejects.toEqual(withCode("limit-exceeded"));
     expect(asked).toBe(0);
     await expect(readVerified(source, describeAs(bytes), { limit: 5 })).rejects.toEqual(withCode("digest-mismatch"));
+  });
+
+  test("reads once more what arrived damaged, and says of what is put aside then that it is damaged", async () => {
+    const bytes = Buffer.from("right");
+    const reading = (...texts: readonly (string | LadingError)[]) => {
+      let asked = 0;
+      return {
+        has: async () => true,
+        async *get() {
+          const next = texts[asked++] ?? "right";
+          if (typeof next !== "string") throw next;
+          yield Buffer.from(next);
+        },
+      };
+    };
+    const read = (source: ReturnType<typeof reading>) => readVerified(source, describeAs(bytes), { limit: 5 });
+    expect(Buffer.from(await read(reading("wrong"))).toString()).toBe("right");
+    await expect(read(reading("wrong", "wrong"))).rejects.toEqual(withCode("digest-mismatch"));
+    const gone = new LadingError("not-found", "put aside");
+    await expect(read(reading("wrong", gone))).rejects.toEqual(withCode("digest-mismatch"));
+    await expect(read(reading(gone))).rejects.toEqual(withCode("not-found"));
   });
 });

@@ -1,4 +1,4 @@
-import { LadingError } from "../errors.js";
+import { isLadingError, LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { createHasher, digestAlgorithm } from "../oci/digest.js";
 import type { ContentSource } from "./store.js";
@@ -93,7 +93,7 @@ export interface ReadVerifiedOptions {
 }
 
 /**
- * Small content in memory, checked against its descriptor whatever the source promises.
+ * Small content in memory, checked against its descriptor whatever the source promises. What arrives damaged is read once more.
  * @throws LadingError `limit-exceeded` before anything is read, `not-found`, `digest-mismatch`, `size-mismatch`
  */
 export async function readVerified(
@@ -105,5 +105,19 @@ export async function readVerified(
   if (size > limit) {
     throw new LadingError("limit-exceeded", `${digest} has ${size} bytes, at most ${limit} are read`, { digest });
   }
-  return await readAll(verifyStream(source.get(descriptor, { signal }), descriptor), limit, digest);
+  const read = () => readAll(verifyStream(source.get(descriptor, { signal }), descriptor), limit, digest);
+  try {
+    return await read();
+  } catch (error) {
+    if (!isDamaged(error)) throw error;
+    return await read().catch((again: unknown) => {
+      // What a store has put aside by now is damaged, and not missing.
+      throw isLadingError(again) && again.code === "not-found" ? error : again;
+    });
+  }
+}
+
+/** Other bytes arrived than were meant. */
+function isDamaged(error: unknown): error is LadingError {
+  return isLadingError(error) && error.code === "digest-mismatch";
 }
