@@ -183,7 +183,11 @@ function set(overrides: TarOverrides, key: string, value: Buffer): void {
   if (key === "path") overrides.path = value;
   else if (key === "linkpath") overrides.linkPath = value;
   else if (key === "size" || key === "uid" || key === "gid") overrides[key] = paxNumber(value, key);
-  else if (key === "mtime") overrides.mtime = Math.max(0, Math.floor(Number(value.toString("latin1")) || 0));
+  else if (key === "mtime") {
+    // `1e999` is a number too, and no time.
+    const seconds = Math.max(0, Math.floor(Number(value.toString("latin1"))));
+    overrides.mtime = Number.isSafeInteger(seconds) ? seconds : 0;
+  }
 }
 
 function paxNumber(value: Buffer, key: string): number {

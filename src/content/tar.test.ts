@@ -8,6 +8,7 @@ import tarStream from "tar-stream";
 import { describe, expect, it } from "vitest";
 import { randomBytesOf } from "../../test/support/random-bytes.js";
 import { readTar, type TarInput, writeTar } from "./tar.js";
+import { parsePax } from "./tar-header.js";
 import { readAll } from "./verify.js";
 
 async function* chunked(bytes: Uint8Array, size = 65_536): AsyncGenerator<Uint8Array> {
@@ -255,3 +256,14 @@ function sum(block: Buffer): number {
   for (let at = 0; at < 512; at++) total += at >= 148 && at < 156 ? 0x20 : (block[at] ?? 0);
   return total;
 }
+
+describe("parsePax", () => {
+  it.each([
+    ["20 mtime=1700000000\n", 1_700_000_000],
+    ["17 mtime=1700.75\n", 1700],
+    ["12 mtime=-5\n", 0],
+    ["15 mtime=1e999\n", 0],
+  ])("takes the time of %j for whole seconds that there are", (record, mtime) => {
+    expect(parsePax(Buffer.from(record))).toEqual({ mtime });
+  });
+});
