@@ -178,7 +178,15 @@ function keep(fs: FileSystem, path: string): () => Promise<void> {
   timer.unref();
   return async () => {
     clearInterval(timer);
-    await fs.unlink(path).catch(() => undefined);
+    // one that stays would look alive, and hold everybody up for as long as this process lives
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      try {
+        return await fs.unlink(path);
+      } catch (error) {
+        if (isErrno(error, "ENOENT")) return;
+        await sleep(attempt * 10);
+      }
+    }
   };
 }
 
