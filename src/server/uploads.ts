@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { errnoOf } from "../content/file-system.js";
 import { isRepositoryPath } from "../image/reference.js";
 import { type Digest, type DigestAlgorithm, digestAlgorithm, digestOf, isDigest } from "../oci/digest.js";
 import type { WireRequest, WireResponse } from "../oci/wire.js";
@@ -208,7 +209,9 @@ async function whileThere<T>(
   try {
     return await task();
   } catch (error) {
-    if (error instanceof Fault || (await storage.openUpload(session.repository, session.id)) !== null) throw error;
+    // any other failure is the disk's, and is said as that
+    const missing = [error, (error as Error).cause].some((one) => errnoOf(one) === "ENOENT");
+    if (!missing || (await storage.openUpload(session.repository, session.id)) !== null) throw error;
     sessions.forget(session);
     throw uploadUnknown();
   }
