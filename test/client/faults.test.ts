@@ -70,9 +70,18 @@ describe.each([
     expect((await repository.put(descriptor, sourceOf(bytes, 1_000_000))).outcome).toBe("stored");
   });
 
-  when("upload: a byte that turned over is never stored", async () => {
-    const { repository, direct } = await behind(await start(), () => ({ up: { corruptAt: 9_000_000 } }));
-    await expect(repository.put(descriptor, sourceOf(bytes, 1_000_000))).rejects.toMatchObject({
+  when("upload: a byte that turned over is not stored, and all is sent once more", async () => {
+    const { repository, direct, proxy } = await behind(await start(), () => ({ up: { corruptAt: 9_000_000 } }));
+    expect((await repository.put(descriptor, sourceOf(bytes, 1_000_000))).outcome).toBe("stored");
+    expect(proxy.struck).toBe(1);
+    expect(Buffer.from(await readAll(direct.get(descriptor), bytes.length)).equals(bytes)).toBe(true);
+  });
+
+  when("upload: a byte that turns over each time is never stored", async () => {
+    const { repository, direct } = await behind(await start(), () => null);
+    const turned = Buffer.from(bytes);
+    turned[9_000_000] = (turned[9_000_000] ?? 0) ^ 0xff;
+    await expect(repository.put(descriptor, sourceOf(turned, 1_000_000))).rejects.toMatchObject({
       code: "digest-mismatch",
     });
     expect(await direct.has(descriptor)).toBe(false);
