@@ -75,7 +75,10 @@ try {
       const manifest = Buffer.from(
         JSON.stringify({
           schemaVersion: 2,
-          config: { mediaType: "application/vnd.oci.image.config.v1+json", ...(await blob(repository, config, random)) },
+          config: {
+            mediaType: "application/vnd.oci.image.config.v1+json",
+            ...(await blob(repository, config, random)),
+          },
           layers: await Promise.all(
             chosen.map(async (bytes) => ({
               mediaType: "application/vnd.oci.image.layer.v1.tar",
