@@ -154,7 +154,7 @@ export async function putManifest(
   }
   const { subject } = manifest;
   const descriptor = { mediaType, digest, size: bytes.length };
-  // `storage.shared` would let many in at once; the model has found a run with it that nobody has explained yet
+  // With many at once, each tag by one of them, the model has found a run that nobody has explained yet
   await storage.exclusive(repository, request.signal, async () => {
     for (const tag of tags) await checkPreconditions(request, repository, tag, storage);
     for (const tag of tags) await checkMovable(storage, repository, tag, digest);

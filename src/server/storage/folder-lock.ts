@@ -29,7 +29,7 @@ const silence = 60_000;
 /** How often the holder gives that sign, in ms. */
 const beat = 10_000;
 /** How long tasks of one process may keep joining before others get their turn, in ms. */
-const turn = 500;
+const turn = 100;
 
 /**
  * The lock of a folder between processes: a file that names its holder. Tasks of this process share it. A lock
