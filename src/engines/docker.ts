@@ -1,10 +1,9 @@
-import { hostname, release } from "node:os";
 import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
-import { formatPlatform, normalizePlatform } from "../oci/platform.js";
-import { endpointText } from "./endpoint.js";
+import { formatPlatform } from "../oci/platform.js";
+import { type AboutDocker, describeDocker } from "./docker-info.js";
 import type {
   EngineExchange,
   EngineImage,
@@ -32,14 +31,6 @@ export interface DockerEngineOptions {
   readonly timeZoneOffset?: number;
 }
 
-interface AboutEngine {
-  readonly info: EngineInfo;
-  /** The engine's `localhost` is this machine's. */
-  readonly onThisHost: boolean;
-  /** Where an engine with the overlay2 driver keeps its images, if that can be a folder of this machine. */
-  readonly overlayRoot: string | null;
-}
-
 /** Images inspected at the same time for a list. */
 const inspectsAtOnce = 8;
 
@@ -48,7 +39,7 @@ export class DockerEngine implements LocalEngine {
   readonly kind = "docker";
   readonly #api: EngineApi;
   readonly #timeZoneOffset: number;
-  #described: Promise<AboutEngine> | null = null;
+  #described: Promise<AboutDocker> | null = null;
 
   constructor(api: EngineApi, options: DockerEngineOptions = {}) {
     this.#api = api;
@@ -59,7 +50,7 @@ export class DockerEngine implements LocalEngine {
     return (await this.#about(signal)).info;
   }
 
-  #about(signal?: AbortSignal): Promise<AboutEngine> {
+  #about(signal?: AbortSignal): Promise<AboutDocker> {
     this.#described ??= this.#askInfo(signal).catch((error: unknown) => {
       this.#described = null;
       throw error;
@@ -67,32 +58,10 @@ export class DockerEngine implements LocalEngine {
     return this.#described;
   }
 
-  async #askInfo(signal?: AbortSignal): Promise<AboutEngine> {
+  async #askInfo(signal?: AbortSignal): Promise<AboutDocker> {
     const { apiVersion } = await this.#api.ping(signal);
     const answer = await this.#api.json({ path: "/info", doing: "asking the engine what it is", signal });
-    const info = isJsonObject(answer) ? answer : {};
-    const text = (value: unknown, otherwise: string): string =>
-      typeof value === "string" && value !== "" ? value : otherwise;
-    const imageStore = JSON.stringify(info.DriverStatus ?? null).includes("io.containerd.snapshotter")
-      ? "containerd"
-      : "graph-driver";
-    const here = this.#api.endpoint.kind === "socket" && imageStore === "graph-driver" && info.Driver === "overlay2";
-    return {
-      info: {
-        kind: this.kind,
-        endpoint: endpointText(this.#api.endpoint),
-        version: text(info.ServerVersion, "") || null,
-        apiVersion,
-        imageStore,
-        platform: normalizePlatform({ os: text(info.OSType, "linux"), architecture: text(info.Architecture, "amd64") }),
-      },
-      onThisHost:
-        this.#api.endpoint.kind === "socket" &&
-        info.Name === hostname() &&
-        info.KernelVersion === release() &&
-        !JSON.stringify(info.SecurityOptions ?? null).includes("rootless"),
-      overlayRoot: here ? text(info.DockerRootDir, "") || null : null,
-    };
+    return await describeDocker(isJsonObject(answer) ? answer : {}, this.#api.endpoint, apiVersion);
   }
 
   async list(signal?: AbortSignal): Promise<readonly EngineImage[]> {
@@ -287,7 +256,7 @@ export class DockerEngine implements LocalEngine {
 
   async exchange(signal?: AbortSignal): Promise<EngineExchange | null> {
     const { info, onThisHost } = await this.#about(signal);
-    if (info.imageStore !== "containerd" || this.#api.endpoint.kind !== "socket") return null;
+    if (info.moves !== "by-itself") return null;
     const { DockerExchange } = await import("./docker-exchange.js");
     return new DockerExchange(this.#api, this, onThisHost);
   }

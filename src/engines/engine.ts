@@ -21,6 +21,17 @@ export type ImageStoreKind =
   /** Lading's own store: original blobs kept, image ID = digest of what the name points at. */
   | "oci-layout";
 
+/** How the images of an engine get out of it. */
+export type EngineMoves =
+  /** They are files that Lading reads. */
+  | "files"
+  /** Layers are made out of the folders in which the engine keeps them, which this process may read. */
+  | "folders"
+  /** The engine pushes and pulls by itself, where it reaches the registry; else by export and load. */
+  | "by-itself"
+  /** By the engine's export and load. */
+  | "archive";
+
 export interface EngineInfo {
   readonly kind: EngineKind;
   /** Where it answers: a socket path, a URL, a folder. Never with credentials. */
@@ -28,6 +39,7 @@ export interface EngineInfo {
   readonly version: string | null;
   readonly apiVersion: string | null;
   readonly imageStore: ImageStoreKind;
+  readonly moves: EngineMoves;
   /** The platform of images that it runs. */
   readonly platform: Platform;
 }

@@ -1,4 +1,4 @@
-import { readdir, readFile } from "node:fs/promises";
+import { access, constants, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Digest, digestHex, digestOf, isDigest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
@@ -78,6 +78,14 @@ export async function podmanImageFolders(root: string, { id, diffIds }: KeptImag
       return { diffId, size: Number(layer["diff-size"]), files, tarSplit };
     });
   });
+}
+
+/** Whether this process may look into an engine's folder. */
+export async function canRead(folder: string): Promise<boolean> {
+  return await access(folder, constants.R_OK | constants.X_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function whole(

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import { splitName } from "../image/reference.js";
@@ -11,6 +12,7 @@ import { platformImage, requireLayers, wholeTree } from "./engine-content.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
 import { type ManifestKey, rememberingRoot } from "./export-root.js";
+import { canRead } from "./image-folders.js";
 import { isJsonObject, jsonLines } from "./json-lines.js";
 import { layerNames } from "./legacy-layer-id.js";
 import { checkLoaded } from "./load-check.js";
@@ -24,7 +26,7 @@ export interface PodmanEngineOptions {
 
 interface AboutPodman {
   readonly info: EngineInfo;
-  /** Where the overlay driver keeps its images, if that can be a folder of this machine. */
+  /** Where the overlay driver keeps its images, if this process may read it. */
   readonly overlayRoot: string | null;
 }
 
@@ -62,7 +64,11 @@ export class PodmanEngine implements LocalEngine {
     const version = isJsonObject(answer) && isJsonObject(answer.version) ? answer.version : {};
     const architecture = typeof host.arch === "string" ? host.arch : "amd64";
     const store = isJsonObject(answer) && isJsonObject(answer.store) ? answer.store : {};
-    const here = this.#api.endpoint.kind === "socket" && store.graphDriverName === "overlay";
+    const root = typeof store.graphRoot === "string" ? store.graphRoot : "";
+    const readable =
+      this.#api.endpoint.kind === "socket" &&
+      store.graphDriverName === "overlay" &&
+      (await canRead(join(root, "overlay-layers")));
     return {
       info: {
         kind: this.kind,
@@ -70,9 +76,10 @@ export class PodmanEngine implements LocalEngine {
         version: typeof version.Version === "string" ? version.Version : libpodVersion,
         apiVersion: libpodVersion,
         imageStore: "containers-storage",
+        moves: readable ? "folders" : "archive",
         platform: hostPlatform(normalizePlatform({ os: "linux", architecture }).architecture),
       },
-      overlayRoot: here && typeof store.graphRoot === "string" ? store.graphRoot : null,
+      overlayRoot: readable ? root : null,
     };
   }
 

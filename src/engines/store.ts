@@ -42,6 +42,7 @@ export class StoreEngine implements LocalEngine {
       version: null,
       apiVersion: null,
       imageStore: "oci-layout",
+      moves: "files",
       platform: hostPlatform(options.architecture ?? process.arch),
     };
   }

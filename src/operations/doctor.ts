@@ -1,7 +1,7 @@
 import { access, constants, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type CredentialSource, credentialSources } from "../config/credentials.js";
-import type { EngineAttempt, EngineKind } from "../engines/engine.js";
+import type { EngineAttempt, EngineKind, EngineMoves } from "../engines/engine.js";
 import { type ErrorCode, isLadingError, throwIfAborted } from "../errors.js";
 import { authorityOf } from "../image/reference.js";
 import { formatPlatform } from "../oci/platform.js";
@@ -89,6 +89,7 @@ async function checkEngine(
       info.version === null ? null : `version ${info.version}`,
       info.apiVersion === null ? null : `API ${info.apiVersion}`,
       `images in ${info.imageStore}`,
+      waysOut[info.moves],
       formatPlatform(info.platform),
     ].filter((part) => part !== null);
     checks.push(ok("engine", `${kind} at ${info.endpoint} (${reason}): ${details.join(", ")}`));
@@ -99,6 +100,13 @@ async function checkEngine(
     return { chosen: null, tried: [] };
   }
 }
+
+const waysOut: Readonly<Record<EngineMoves, string | null>> = {
+  files: null,
+  folders: "its layers are read out of its folders",
+  "by-itself": "it pushes and pulls by itself",
+  archive: "images go by export and load",
+};
 
 /** An engine in a machine of its own does not see this host's loopback. */
 async function checkReach(

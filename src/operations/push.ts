@@ -87,6 +87,7 @@ class Push {
     const image = await this.#engine.inspect(local, signal);
     if (image === null) throw notLocal(this.#engine.kind, local);
     const info = await this.#engine.info(signal);
+    this.#context.debug(`images of ${info.kind} go out by: ${info.moves}`);
     const platform = wantedPlatform(options.platform, this.#context.config.platform, null);
     const store = await this.#context.store();
     const outcome = await this.#send(store, info, image, platform);

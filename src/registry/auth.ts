@@ -7,7 +7,7 @@ import { bodyOf, discard, readStart } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
 import { type Challenge, parseChallenges } from "./challenge.js";
 import type { Clock } from "./clock.js";
-import { type Access, credentialId, scopesOf } from "./credential.js";
+import { type Access, credentialId, isCredential, scopesOf } from "./credential.js";
 import { authorized } from "./origin.js";
 import { basicAuthorization, fetchToken } from "./token.js";
 import { type GateRules, gateUrl, isListed } from "./url-gate.js";
@@ -240,13 +240,6 @@ export class Authenticator {
     }
     return null;
   }
-}
-
-function isCredential(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const { username, password, identityToken, registryToken } = value as Readonly<Record<string, unknown>>;
-  const isPair = typeof username === "string" && typeof password === "string";
-  return isPair || typeof identityToken === "string" || typeof registryToken === "string";
 }
 
 function accessKey({ repository, actions, side }: Access): string {

@@ -38,3 +38,11 @@ export function credentialId(credential: Credential | null): string {
         : ["registry", credential.registryToken];
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 }
+
+/** Whether what a program's own function gave is one of them. */
+export function isCredential(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { username, password, identityToken, registryToken } = value as Readonly<Record<string, unknown>>;
+  const isPair = typeof username === "string" && typeof password === "string";
+  return isPair || typeof identityToken === "string" || typeof registryToken === "string";
+}

@@ -25,14 +25,21 @@ interface Subject {
   readonly starter: EngineStarter | null;
   readonly kind: EngineInfo["kind"];
   readonly imageStore: EngineInfo["imageStore"];
+  readonly moves: EngineInfo["moves"];
 }
 
 const subjects: readonly Subject[] = [
-  { name: olderDocker.name, starter: olderDocker, kind: "docker", imageStore: "graph-driver" },
-  { name: newestGraphDriver.name, starter: newestGraphDriver, kind: "docker", imageStore: "graph-driver" },
-  { name: newestDocker.name, starter: newestDocker, kind: "docker", imageStore: "containerd" },
-  { name: podman.name, starter: podman, kind: "podman", imageStore: "containers-storage" },
-  { name: "store", starter: null, kind: "store", imageStore: "oci-layout" },
+  { name: olderDocker.name, starter: olderDocker, kind: "docker", imageStore: "graph-driver", moves: "folders" },
+  {
+    name: newestGraphDriver.name,
+    starter: newestGraphDriver,
+    kind: "docker",
+    imageStore: "graph-driver",
+    moves: "folders",
+  },
+  { name: newestDocker.name, starter: newestDocker, kind: "docker", imageStore: "containerd", moves: "by-itself" },
+  { name: podman.name, starter: podman, kind: "podman", imageStore: "containers-storage", moves: "folders" },
+  { name: "store", starter: null, kind: "store", imageStore: "oci-layout", moves: "files" },
 ];
 
 /** The progress of one transfer, by layer and status. */
@@ -53,7 +60,7 @@ async function collect(source: AsyncIterable<Descriptor>): Promise<readonly Desc
   return all;
 }
 
-for (const { name, starter, kind, imageStore } of subjects) {
+for (const { name, starter, kind, imageStore, moves } of subjects) {
   const reason = (await starter?.available()) ?? null;
   // What does not apply to an engine is no test of it; only an engine that is not installed is skipped.
   describe.skipIf(reason !== null)(`${name}${reason === null ? "" : ` (${reason})`}`, () => {
@@ -106,7 +113,7 @@ for (const { name, starter, kind, imageStore } of subjects) {
 
     it("tells what it is", async () => {
       const info = await engine.info();
-      expect(info).toMatchObject({ kind, imageStore, platform: { os: "linux" } });
+      expect(info).toMatchObject({ kind, imageStore, moves, platform: { os: "linux" } });
       expect(await engine.info()).toBe(info);
     });
 
