@@ -1,4 +1,5 @@
 import { expect } from "vitest";
+import type { FaultProxy } from "../support/fault-proxy.js";
 import { manualClock } from "../support/manual-clock.js";
 import type { RandomImage } from "../support/random-image.js";
 import { type Exchange, on, type ScriptedRegistry } from "../support/scripted-registry.js";
@@ -77,13 +78,15 @@ for (const [name, start] of realRegistries) {
   fault("F02", `a reset every MiB, 64 times, from ${name}`, ["N1", "N2"], async (context) => {
     const registry = await start(stand, context);
     const image = await stand.image(registry.url, { ...plain, layerSize: 64 * mebibyte });
-    const line = await stand.line(registry.port, () => ({ down: { resetAfter: mebibyte } }));
+    // A reset throws away what the kernel has and nobody has read yet: how many it takes for all would depend on the machine.
+    const line: FaultProxy = await stand.line(registry.port, () =>
+      line.struck < 64 ? { down: { resetAfter: mebibyte } } : null,
+    );
     const machine = await stand.machine();
     const outcome = await stand.play(machine, pull(line));
     expect(outcome, outcome.stderr).toMatchObject({ code: 0 });
-    // Heads take a part of each MiB, too.
-    expect(line.struck).toBeGreaterThanOrEqual(64);
-    expect(line.struck).toBeLessThanOrEqual(66);
+    expect(line.struck).toBeGreaterThanOrEqual(62);
+    expect(line.connections).toBeLessThanOrEqual(line.struck + 2);
     expect(await tagMap(machine.store)).toEqual({ "app:1": image.root.digest });
     return await nothingLost({ N1: [machine.store], N2: [machine.store] });
   });
