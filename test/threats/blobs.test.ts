@@ -73,7 +73,11 @@ for (const [id, title, urlsOf] of [
           expect(error).toMatchObject({ code: "not-found", digest: away.digest });
         }
       }
-      if (mediaType === mediaTypes.ociForeignLayerGzip) expect(await images.digest(copied)).toBe(digest);
+      if (mediaType !== mediaTypes.ociForeignLayerGzip) continue;
+      // The embedded registry takes no manifest that leads into somebody's files.
+      if (away.urls.some((url) => url.startsWith("file:"))) {
+        expect(await errorOf(images.digest(copied))).toEqual(withCode("not-found"));
+      } else expect(await images.digest(copied)).toBe(digest);
     }
     expect(canary.connections).toBe(0);
     expect(registry.requests.filter(({ target }) => !target.startsWith("/v2/a/b/"))).toEqual([]);
