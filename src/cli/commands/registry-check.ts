@@ -30,7 +30,7 @@ export const check: Implementation<[], Options> = async (context, _args, options
     hint:
       corrupt && quarantine !== true
         ? "--quarantine takes corrupt blobs out of reach, so that pushing them again repairs them"
-        : "push again what is missing",
+        : "push again what is missing, after `lading rm` of the tags that need it",
   });
   return { json, lines, verdict };
 };
