@@ -1,4 +1,4 @@
-// `npm run test:faults`: one line for each fault (F01-F36) and each threat (tables A, B and C) with its result, and for faults
+// `npm run test:faults`: one line for each fault (F01-F36) and each threat (tables A to D) with its result, and for faults
 // the checks N1-N9 that were made. An id without a test is a failure, unless `docs/security.md` lists it under "Rows without a
 // test" with what it is for. The exit code is 0 only where every id passed.
 //   node scripts/test-faults.mjs                    runs the suites `faults` and `threats`
@@ -17,7 +17,7 @@ const { values } = parseArgs({
 
 const rows = (letter, count, digits = 1) =>
   Array.from({ length: count }, (_, index) => `${letter}${String(index + 1).padStart(digits, "0")}`);
-const wanted = [...rows("F", 36, 2), ...rows("A", 32), ...rows("B", 18), ...rows("C", 14)];
+const wanted = [...rows("F", 36, 2), ...rows("A", 32), ...rows("B", 18), ...rows("C", 14), ...rows("D", 34)];
 
 function run() {
   prepare();
@@ -43,7 +43,7 @@ function withoutTest() {
   const text = readFileSync(join(root, "docs", "security.md"), "utf8");
   const section = text.split(/^## /m).find((part) => part.startsWith("Rows without a test\n")) ?? "";
   return new Map(
-    [...section.matchAll(/^\| *([FABC]\d{1,2}) *\| *(.+?) *\| *(.+?) *\|$/gm)].map(([, id, what, why]) => [
+    [...section.matchAll(/^\| *([FABCD]\d{1,2}) *\| *(.+?) *\| *(.+?) *\|$/gm)].map(([, id, what, why]) => [
       id,
       `${what}: ${why}`,
     ]),

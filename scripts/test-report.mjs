@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 
 /** Tests of a fault or a threat are called `F07 …`, `A12 …`; what a fault's test has checked is in its `meta`. */
 function rowOf(test) {
-  const [, id, title] = /^([FABC]\d{1,2}) (.+)$/.exec(test.name) ?? [];
+  const [, id, title] = /^([FABCD]\d{1,2}) (.+)$/.exec(test.name) ?? [];
   if (id === undefined) return null;
   const { state } = test.result() ?? { state: "pending" };
   const { checked = [], skipped = {} } = test.meta().fault ?? {};
