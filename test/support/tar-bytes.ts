@@ -15,7 +15,8 @@ export function tarOf(files: readonly TarFile[]): Uint8Array {
   return Buffer.concat([...blocks, Buffer.alloc(1024)]);
 }
 
-function tarHeader(name: string, size: number, type: "0" | "5"): Uint8Array {
+/** The header of a file (`0`) or folder (`5`). A size of more than 8 GiB would need base 256. */
+export function tarHeader(name: string, size: number, type: "0" | "5"): Buffer {
   const header = Buffer.alloc(512);
   const octal = (value: number, at: number, length: number) =>
     header.write(`${value.toString(8).padStart(length - 1, "0")}\0`, at, "latin1");
