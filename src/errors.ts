@@ -28,11 +28,13 @@ export const errorCodes = [
   "cancelled",
 ] as const;
 
+/** One of the closed list of codes: what a program decides by. */
 export type ErrorCode = (typeof errorCodes)[number];
 
 /** Which end of a transfer failed: where the content comes from, or where it goes. */
 export type Side = "source" | "destination";
 
+/** What an error says beside its code and message; what is left out is null, or follows from the code. */
 export interface LadingErrorDetails {
   readonly side?: Side | null | undefined;
   /** What was being done, as the SDK and the CLI name it: `push`, `pull`, `tags`, … */

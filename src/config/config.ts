@@ -13,6 +13,7 @@ export interface RegistryValue {
   readonly handle?: WireHandler;
 }
 
+/** A cluster: a registry under a name of the user's own. */
 export interface ClusterConfig {
   /** `https://host[:port]` or `http://host[:port]`; no path, query or user. */
   readonly registryUrl: string;
@@ -24,6 +25,7 @@ export interface ClusterConfig {
   readonly registry?: RegistryValue | null | undefined;
 }
 
+/** How much a client does at the same time. */
 export interface Concurrency {
   /** Images that move at the same time on a client; further ones wait for their turn. @default 4 */
   readonly transfers: number;

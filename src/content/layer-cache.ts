@@ -4,6 +4,7 @@ import type { ContentStore } from "./store.js";
 
 /** Media types of a manifest that Lading builds itself. */
 export const imageFormats = ["docker", "oci"] as const;
+/** The family of an image's media types: OCI's, or those of Docker's schema 2. */
 export type ImageFormat = (typeof imageFormats)[number];
 
 /** What Lading remembers of layers that passed through its store, so that none is compressed twice. */

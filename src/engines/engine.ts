@@ -8,6 +8,7 @@ import type { Platform } from "../oci/platform.js";
 
 export type { ImageFormat, LayerCache, TransferStore } from "../content/layer-cache.js";
 
+/** Where local images live: Docker, Podman, or Lading's own store. */
 export type EngineKind = "docker" | "podman" | "store";
 
 /** How an engine keeps images, which decides what an export holds and what an image ID is. */

@@ -1,5 +1,6 @@
 import { badReference, checkedTag, checkedText, quoted, splitName } from "./reference.js";
 
+/** A `LocalImage` as JSON. */
 export interface LocalImageJson {
   readonly name: string;
   readonly tag: string | null;

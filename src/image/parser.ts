@@ -29,16 +29,19 @@ export interface NameContext {
   readonly org: string | null;
 }
 
+/** How the name of a local image is read. */
 export interface LocalImageOptions {
   /** @default "default" */
   readonly tagOption?: TagOption | null | undefined;
 }
 
+/** How the name of a remote image is read. */
 export interface RemoteImageOptions extends LocalImageOptions {
   /** The cluster of an `image:` name that names none. @default the current cluster */
   readonly cluster?: string | null | undefined;
 }
 
+/** How a local name becomes a remote one. */
 export interface ToRemoteOptions {
   /**
    * Whether the host in the name of a local image that came from another registry is dropped.

@@ -9,6 +9,7 @@ export interface ProgressEvents extends AsyncIterable<ImageProgressEvent> {
   attach(): () => void;
 }
 
+/** Options of `progressEvents`. */
 export interface ProgressEventsOptions {
   /** Events that wait for the reader before steps are dropped. @default 1000 */
   readonly limit?: number | null | undefined;

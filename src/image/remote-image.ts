@@ -15,6 +15,7 @@ import {
   type Scheme,
 } from "./reference.js";
 
+/** A `RemoteImage` as JSON; null is what it does not have. */
 export interface RemoteImageJson {
   readonly name: string;
   readonly tag: string | null;
@@ -34,12 +35,14 @@ export interface RemoteImageFields extends Optional<Omit<RemoteImageJson, "name"
   readonly scheme?: Scheme | null | undefined;
 }
 
+/** What an image of a cluster has beside its name. */
 export interface NeuroImageOptions extends Optional<Pick<RemoteImageJson, "orgName" | "tag" | "digest">> {
   readonly owner: string;
   readonly clusterName: string;
   readonly scheme?: Scheme | null | undefined;
 }
 
+/** What an image of a registry outside of all clusters may have beside its name. */
 export type ExternalImageOptions = Optional<Pick<RemoteImageJson, "tag" | "digest">>;
 
 /**

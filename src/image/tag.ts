@@ -7,6 +7,7 @@ import { checkedTag, quoted } from "./reference.js";
  */
 export type TagOption = "default" | "allow" | "deny";
 
+/** A `Tag` as JSON; `size` in bytes. */
 export interface TagJson {
   readonly name: string;
   readonly size: number;

@@ -11,6 +11,7 @@ export type Credential =
 /** What a request wants to do to a repository. */
 export type RepositoryAction = "pull" | "push" | "delete";
 
+/** What `fetchCredentials` is asked for: whose credentials, and what for. */
 export interface CredentialRequest {
   /** `host[:port]`, exactly as it is dialled; Docker Hub is `docker.io`. */
   readonly registry: string;

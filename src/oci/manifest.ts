@@ -78,17 +78,14 @@ function stringMap(value: unknown, where: string): Readonly<Record<string, strin
 function parsePlatformField(value: unknown, where: string): Platform | undefined {
   if (value === undefined || value === null) return undefined;
   if (!isObject(value)) throw invalid(`${where} is not an object`);
-  const { os, architecture, variant } = value;
-  const platform: Record<string, unknown> = {
+  const { os, architecture, variant, "os.version": version, "os.features": features } = value;
+  return {
     os: typeof os === "string" ? os : "",
     architecture: typeof architecture === "string" ? architecture : "",
+    ...(typeof variant === "string" && variant !== "" && { variant }),
+    ...(typeof version === "string" && { "os.version": version }),
+    ...(Array.isArray(features) && { "os.features": features.filter((feature) => typeof feature === "string") }),
   };
-  if (typeof variant === "string" && variant !== "") platform.variant = variant;
-  if (typeof value["os.version"] === "string") platform["os.version"] = value["os.version"];
-  if (Array.isArray(value["os.features"])) {
-    platform["os.features"] = value["os.features"].filter((feature) => typeof feature === "string");
-  }
-  return platform as unknown as Platform;
 }
 
 /** @throws LadingError `manifest-invalid` */

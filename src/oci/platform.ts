@@ -1,6 +1,9 @@
 import { LadingError } from "../errors.js";
 
-/** @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions */
+/**
+ * The platform of an image, as an index names it.
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions
+ */
 export interface Platform {
   readonly os: string;
   readonly architecture: string;

@@ -14,6 +14,7 @@ export interface WireRequest {
   readonly address?: string | null;
 }
 
+/** An answer of the distribution API as a plain value. */
 export interface WireResponse {
   readonly status: number;
   /** Lower-case names; several values of one name are joined by `, `. */
@@ -22,4 +23,5 @@ export interface WireResponse {
   readonly body: AsyncIterable<Uint8Array>;
 }
 
+/** Answers one request of the distribution API. */
 export type WireHandler = (request: WireRequest) => Promise<WireResponse>;

@@ -17,6 +17,7 @@ import { RemoteDetails } from "./remote-details.js";
 import { type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
 import { type TransferProgress, withProgress } from "./transfer-progress.js";
 
+/** Options of `copy`. */
 export interface CopyOptions extends CallOptions {
   readonly progress?: ImageProgress | null | undefined;
   readonly platform?: PlatformOption;
@@ -42,11 +43,13 @@ interface CopyFields {
   readonly seconds: number;
 }
 
+/** The result of `copy` as JSON. */
 export interface CopyJson extends CopyFields {
   readonly source: string;
   readonly remote: string;
 }
 
+/** What `copy` did. */
 export interface CopyResult extends CopyFields {
   readonly source: RemoteImage;
   readonly remote: RemoteImage;

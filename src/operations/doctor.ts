@@ -10,11 +10,13 @@ import { rateBudgetText } from "../registry/rate-budget.js";
 import { version } from "../version.js";
 import type { CallOptions, ClientContext } from "./context.js";
 
+/** Options of `doctor`. */
 export interface DoctorOptions extends CallOptions {
   /** Looks at this cluster's registry. Default: the current one. */
   readonly cluster?: string | null | undefined;
 }
 
+/** One thing that `doctor` looked at. */
 export interface DoctorCheck {
   readonly id: string;
   readonly status: "ok" | "warn" | "fail" | "skip";
@@ -24,6 +26,7 @@ export interface DoctorCheck {
   readonly code: ErrorCode | null;
 }
 
+/** The result of `doctor` as JSON; `ok` where no check failed. */
 export interface DoctorJson {
   readonly ok: boolean;
   readonly version: string;
@@ -34,6 +37,7 @@ export interface DoctorJson {
   readonly checks: readonly DoctorCheck[];
 }
 
+/** What `doctor` found. */
 export interface DoctorResult extends DoctorJson {
   toJSON(): DoctorJson;
 }

@@ -19,6 +19,7 @@ export interface ImportOptions extends LoadOptions {
   readonly keepOwner?: boolean | null | undefined;
 }
 
+/** The result of `import` as JSON. */
 export interface ImportJson {
   readonly engine: EngineKind;
   readonly local: string;
@@ -26,6 +27,7 @@ export interface ImportJson {
   readonly digest: string;
 }
 
+/** The image that `import` made. */
 export interface ImportResult {
   readonly engine: EngineKind;
   readonly local: LocalImage;

@@ -14,10 +14,12 @@ import { isImageConfig, RemoteDetails } from "./remote-details.js";
 import { type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
 import { utc } from "./tags.js";
 
+/** Options of `inspect`. */
 export interface InspectOptions extends CallOptions {
   readonly platform?: PlatformOption;
 }
 
+/** A layer of an inspected image; null is what is not known there. `size` in bytes. */
 export interface InspectedLayer {
   readonly digest: string | null;
   readonly diffId: string | null;
@@ -25,6 +27,7 @@ export interface InspectedLayer {
   readonly size: number | null;
 }
 
+/** An inspected image of one platform. */
 export interface InspectedPlatform {
   readonly platform: string | null;
   readonly manifestDigest: string | null;
@@ -34,6 +37,7 @@ export interface InspectedPlatform {
   readonly layers: readonly InspectedLayer[];
 }
 
+/** The result of `inspect` as JSON. */
 export interface InspectJson {
   readonly image: string;
   readonly reference: string | null;
@@ -44,6 +48,7 @@ export interface InspectJson {
   readonly platforms: readonly InspectedPlatform[];
 }
 
+/** What an image is: manifest, configs and layers. */
 export interface InspectResult extends Omit<InspectJson, "image"> {
   readonly image: RemoteImage | LocalImage | Digest;
   /** The manifest's bytes as the registry has them; empty where an engine has none. */

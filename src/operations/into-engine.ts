@@ -14,6 +14,7 @@ export interface Offered {
   readonly names: readonly LocalImage[];
 }
 
+/** An image that was loaded. */
 export interface LoadedImage {
   /** Null for an image without a name. */
   readonly local: LocalImage | null;

@@ -4,6 +4,7 @@ import { RemoteImage } from "../image/remote-image.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { globMatcher } from "./glob.js";
 
+/** Options of `list`. */
 export interface ListOptions extends CallOptions {
   /** Shell pattern on the printed name: `*` within a component, `**` over several, `?`, `[…]`. */
   readonly glob?: string | null | undefined;
@@ -11,6 +12,7 @@ export interface ListOptions extends CallOptions {
   readonly registry?: string | null | undefined;
 }
 
+/** The result of `list` as JSON. */
 export interface ListJson {
   readonly cluster: string | null;
   readonly registry: string;
@@ -24,6 +26,7 @@ export interface ListJson {
   readonly warnings: readonly string[];
 }
 
+/** The repositories of a registry. */
 export interface ListResult {
   readonly cluster: string | null;
   /** `host[:port]`. */

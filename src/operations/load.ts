@@ -20,6 +20,7 @@ import { type TransferProgress, withProgress } from "./transfer-progress.js";
 /** A file or an OCI layout folder by its path, or an archive's bytes. */
 export type LoadSource = string | AsyncIterable<Uint8Array>;
 
+/** Options of `load`. */
 export interface LoadOptions {
   /** Names that are other images already move. @default false */
   readonly force?: boolean | null | undefined;
@@ -28,11 +29,13 @@ export interface LoadOptions {
   readonly platform?: string | null | undefined;
 }
 
+/** The result of `load` as JSON. */
 export interface LoadJson {
   readonly engine: EngineKind;
   readonly images: readonly { readonly local: string | null; readonly id: string; readonly digest: string }[];
 }
 
+/** The images that `load` brought into the engine. */
 export interface LoadResult {
   readonly engine: EngineKind;
   readonly images: readonly LoadedImage[];

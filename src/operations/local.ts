@@ -8,11 +8,13 @@ import { globMatcher } from "./glob.js";
 import { notLocal } from "./push.js";
 import { utc } from "./tags.js";
 
+/** Options of `local.list`. */
 export interface LocalListOptions {
   /** Shell pattern on `name:tag` or the name alone. */
   readonly glob?: string | null | undefined;
 }
 
+/** The result of `local.list` as JSON; sizes in bytes. */
 export interface LocalListJson {
   readonly engine: EngineKind;
   readonly images: readonly {
@@ -27,6 +29,7 @@ export interface LocalListJson {
   }[];
 }
 
+/** The images of the engine. */
 export interface LocalListResult {
   readonly engine: EngineKind;
   readonly images: readonly EngineImage[];

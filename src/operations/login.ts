@@ -5,6 +5,7 @@ import type { Credential, FetchCredentials } from "../oci/credential.js";
 import { misused } from "./call-options.js";
 import type { ClientContext } from "./context.js";
 
+/** A registry, and who logs in there. */
 export interface LoginOptions {
   /** `host[:port]` or a cluster's name. Default: the current cluster. */
   readonly registry?: string | null | undefined;
@@ -13,6 +14,7 @@ export interface LoginOptions {
   readonly signal?: AbortSignal | null | undefined;
 }
 
+/** Where a login went to. */
 export interface LoginResult {
   /** `host[:port]`. */
   readonly registry: string;
@@ -61,6 +63,7 @@ function refused(error: unknown, authority: string): unknown {
   });
 }
 
+/** What a logout removed. */
 export interface LogoutResult {
   readonly registry: string;
   /** Whether there was something to remove. */

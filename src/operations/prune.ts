@@ -4,6 +4,7 @@ import { partialLifetime } from "../content/partial.js";
 import { misused } from "./call-options.js";
 import type { ClientContext } from "./context.js";
 
+/** Options of `prune`. */
 export interface PruneOptions {
   /** Only say what would go. @default false */
   readonly dryRun?: boolean | null | undefined;
@@ -20,6 +21,7 @@ export interface PruneOptions {
  */
 export type PrunedKind = "blob" | "cache" | "partial" | "corrupt";
 
+/** Something that `prune` removed, or would. */
 export interface Pruned {
   readonly kind: PrunedKind;
   /** Null where nobody knows what it was to become. */
@@ -28,6 +30,7 @@ export interface Pruned {
   readonly size: number;
 }
 
+/** The result of `prune` as JSON. */
 export interface PruneJson {
   /** The store's folder. */
   readonly store: string;
@@ -37,6 +40,7 @@ export interface PruneJson {
   readonly freed: number;
 }
 
+/** What `prune` removed, or would. */
 export interface PruneResult extends PruneJson {
   toJSON(): PruneJson;
 }

@@ -10,6 +10,7 @@ import { formatPlatform, type Platform } from "../oci/platform.js";
 import { wirePath } from "./context.js";
 import { indexPlatforms } from "./selection.js";
 
+/** How many blobs a pull received, and how many were there already. */
 export interface ReceivedCounts {
   readonly received: number;
   readonly existing: number;
@@ -40,11 +41,13 @@ interface PullFields {
   readonly seconds: number;
 }
 
+/** The result of `pull` as JSON. */
 export interface PullJson extends PullFields {
   readonly local: string;
   readonly remote: string;
 }
 
+/** What `pull` did. */
 export interface PullResult extends PullFields {
   readonly local: LocalImage;
   readonly remote: RemoteImage;

@@ -22,6 +22,7 @@ import { type PullOutcome, type PullResult, pullResult, type Selection } from ".
 import { belongsTo, type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
 import { type TransferProgress, withProgress } from "./transfer-progress.js";
 
+/** Options of `pull`. */
 export interface PullOptions extends CallOptions {
   readonly progress?: ImageProgress | null | undefined;
   /**

@@ -7,6 +7,7 @@ import type { Digest } from "../oci/digest.js";
 import { type BlobCounts, countSent } from "./blob-counts.js";
 import { wirePath } from "./context.js";
 
+/** The result of `push` as JSON. */
 export interface PushJson {
   readonly local: string;
   readonly remote: string;
@@ -24,6 +25,7 @@ export interface PushJson {
   readonly seconds: number;
 }
 
+/** What `push` did. */
 export interface PushResult {
   readonly local: LocalImage | Digest;
   readonly remote: RemoteImage;

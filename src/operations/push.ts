@@ -24,6 +24,7 @@ import { indexPlatforms, type PlatformOption, wantedPlatform } from "./selection
 import { refuseMoved, targetTags } from "./target-tags.js";
 import { type TransferProgress, withProgress } from "./transfer-progress.js";
 
+/** Options of `push`. */
 export interface PushOptions extends CallOptions {
   readonly progress?: ImageProgress | null | undefined;
   /** `os/architecture[/variant]` narrows an index to one image. Default: an index is sent whole. */

@@ -8,6 +8,7 @@ import type { Repository } from "../registry/repository.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { notInRegistry } from "./size.js";
 
+/** Options of a removal. */
 export interface RemovalOptions extends CallOptions {
   /** Every tag of the repository. @default false */
   readonly allTags?: boolean | null | undefined;
@@ -19,6 +20,7 @@ export interface RemovalOptions extends CallOptions {
   readonly dryRun?: boolean | null | undefined;
 }
 
+/** One removal as JSON. */
 export interface RemovalJson {
   readonly image: string;
   readonly digest: string | null;

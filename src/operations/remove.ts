@@ -6,11 +6,13 @@ import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { planRemovals, type Removal, type RemovalJson, type RemovalOptions } from "./removal-plan.js";
 import { notInRegistry } from "./size.js";
 
+/** The result of a removal as JSON. */
 export interface RemovalJsonResult {
   readonly dryRun: boolean;
   readonly removals: readonly RemovalJson[];
 }
 
+/** What was removed, or would be with `dryRun`. */
 export interface RemovalResult {
   readonly dryRun: boolean;
   readonly removals: readonly Removal[];

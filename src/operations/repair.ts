@@ -9,6 +9,7 @@ import type { CallOptions, ClientContext } from "./context.js";
 import { type TransferProgress, withProgress } from "./transfer-progress.js";
 import { chosenImages, hintFor, imageLabel, sourcesOf } from "./verify.js";
 
+/** Options of `repair`. */
 export interface RepairOptions extends CallOptions {
   /** Steps of "store" while it is read, and of each blob that is fetched. */
   readonly progress?: ImageProgress | null | undefined;
@@ -20,6 +21,7 @@ export interface RepairOptions extends CallOptions {
  */
 export type RepairAction = "fetched" | "aside" | "failed";
 
+/** A damaged blob, and what became of it. */
 export interface RepairedBlob {
   readonly kind: ProblemKind;
   /** Null for `index.json`. */
@@ -36,6 +38,7 @@ export interface RepairedBlob {
   readonly error: LadingErrorJson | null;
 }
 
+/** The result of `repair` as JSON; `ok` where no repair failed. */
 export interface RepairJson {
   /** The store's folder. */
   readonly store: string;
@@ -44,6 +47,7 @@ export interface RepairJson {
   readonly repairs: readonly RepairedBlob[];
 }
 
+/** What `repair` mended, and what it could not. */
 export interface RepairResult extends RepairJson {
   toJSON(): RepairJson;
 }

@@ -22,11 +22,13 @@ import { withProgress } from "./transfer-progress.js";
 
 const saveFormats = ["docker-archive", "oci-archive", "oci-dir"] as const;
 
+/** How images are written: an archive of Docker's or OCI's, or an OCI folder. */
 export type SaveFormat = (typeof saveFormats)[number];
 
 /** A file or folder by its path, or a function that takes the archive's bytes and resolves once it wants more. */
 export type SaveTarget = string | ((chunk: Uint8Array) => Promise<void>);
 
+/** Options of `save`. */
 export interface SaveOptions {
   /** Default: `docker-archive`, which every tool reads. */
   readonly as?: SaveFormat | null | undefined;
@@ -35,6 +37,7 @@ export interface SaveOptions {
   readonly progress?: ImageProgress | null | undefined;
 }
 
+/** The result of `save` as JSON. */
 export interface SaveJson {
   readonly engine: EngineKind;
   readonly images: readonly string[];
@@ -43,6 +46,7 @@ export interface SaveJson {
   readonly as: SaveFormat;
 }
 
+/** What `save` wrote, and where. */
 export interface SaveResult extends SaveJson {
   toJSON(): SaveJson;
 }

@@ -6,11 +6,13 @@ import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { RemoteDetails } from "./remote-details.js";
 import { type PlatformOption, selectManifest, wantedPlatform } from "./selection.js";
 
+/** Options of calls about one image, or one platform of it. */
 export interface PlatformedOptions extends CallOptions {
   /** `os/architecture[/variant]`: one image of an index. Default: the reference itself. */
   readonly platform?: PlatformOption;
 }
 
+/** The result of `size` as JSON; sizes in bytes. */
 export interface SizeJson {
   readonly image: string;
   readonly digest: string;
@@ -22,6 +24,7 @@ export interface SizeJson {
   }[];
 }
 
+/** How large an image is, by platform too. */
 export interface SizeResult {
   readonly image: RemoteImage;
   readonly digest: Digest;
@@ -56,6 +59,7 @@ export async function size(
   return { image, ...fields, toJSON: () => json };
 }
 
+/** The result of `digest` as JSON. */
 export interface DigestJson {
   readonly image: string;
   readonly reference: string;
@@ -64,6 +68,7 @@ export interface DigestJson {
   readonly platform: string | null;
 }
 
+/** The digest of an image, and what it is the digest of. */
 export interface DigestResult {
   readonly image: RemoteImage;
   /** `host/path@sha256:…`. */

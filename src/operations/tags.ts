@@ -8,6 +8,7 @@ import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { globMatcher } from "./glob.js";
 import { RemoteDetails } from "./remote-details.js";
 
+/** Options of `tags`. */
 export interface TagsOptions extends CallOptions {
   /** Fetch digest, size, date and platforms of each tag. @default false */
   readonly details?: boolean | null | undefined;
@@ -17,6 +18,7 @@ export interface TagsOptions extends CallOptions {
   readonly filter?: string | null | undefined;
 }
 
+/** One tag; null is what was not asked for or is not known. */
 export interface TagRow {
   readonly tag: string;
   readonly digest: Digest | null;
@@ -30,12 +32,14 @@ export interface TagRow {
   readonly error: LadingErrorJson | null;
 }
 
+/** The result of `tags` as JSON. */
 export interface TagsJson {
   readonly image: string;
   readonly reference: string;
   readonly tags: readonly TagRow[];
 }
 
+/** The tags of a repository. */
 export interface TagsResult {
   readonly image: RemoteImage;
   /** `host/path`. */
@@ -157,11 +161,13 @@ function time(date: string | null): number {
   return date === null ? Number.NEGATIVE_INFINITY : Date.parse(date);
 }
 
+/** The result of `tagInfo` as JSON. */
 export interface TagInfoJson extends TagRow {
   readonly image: string;
   readonly reference: string;
 }
 
+/** One tag with its details. */
 export interface TagInfoResult extends TagRow {
   readonly image: RemoteImage;
   /** `host/path`. */

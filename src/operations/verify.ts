@@ -7,11 +7,13 @@ import type { Digest } from "../oci/digest.js";
 import type { ClientContext } from "./context.js";
 import { withProgress } from "./transfer-progress.js";
 
+/** Options of `verify`. */
 export interface VerifyOptions {
   /** One step with `layerId` "store": bytes that were read, and bytes that will be. */
   readonly progress?: ImageProgress | null | undefined;
 }
 
+/** The result of `verify` as JSON; `ok` where there are no problems. */
 export interface VerifyJson {
   /** The store's folder. */
   readonly store: string;
@@ -22,6 +24,7 @@ export interface VerifyJson {
   readonly problems: readonly ProblemJson[];
 }
 
+/** Something in the store that is not what it should be. */
 export interface ProblemJson {
   readonly kind: ProblemKind;
   /** Null for `index.json`. */
@@ -36,6 +39,7 @@ export interface ProblemJson {
   readonly hint: string;
 }
 
+/** What `verify` read, and what is wrong. */
 export interface VerifyResult extends VerifyJson {
   toJSON(): VerifyJson;
 }

@@ -1,3 +1,4 @@
+// Over 300 lines, since how a registry wants to be asked, credentials, tokens and refusals are one state.
 import { unlessAborted } from "../content/abortable.js";
 import { SharedWork } from "../content/shared-work.js";
 import { isLadingError, LadingError } from "../errors.js";

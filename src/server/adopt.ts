@@ -4,6 +4,7 @@ import { type Digest, isDigest } from "../oci/digest.js";
 import type { Context } from "./context.js";
 import { linkBlob, readLink } from "./links.js";
 
+/** A file of this machine that is to become a blob of a repository. */
 export interface AdoptBlobRequest {
   readonly repository: string;
   readonly descriptor: Descriptor;
@@ -13,6 +14,7 @@ export interface AdoptBlobRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A blob of a repository whose file is asked for. */
 export interface BlobPathRequest {
   readonly repository: string;
   readonly digest: Digest;

@@ -26,6 +26,7 @@ export interface Principal {
   readonly subject: string | null;
 }
 
+/** What `authorize` says of a request. */
 export type Decision =
   | { readonly allowed: true; readonly principal: Principal }
   /** `challenge` is the `WWW-Authenticate` value of a 401. */

@@ -20,6 +20,7 @@ import { decodeName, encodeName } from "./storage/record-name.js";
 import { decodeRecord, digestName, encodeRecord, folders, repositoriesOf, type Storage } from "./storage/storage.js";
 import { readTag } from "./tags.js";
 
+/** What a backup, or what was restored from one, holds. */
 export interface BackupReport {
   /** The folder or the `.tar`. */
   readonly path: string;

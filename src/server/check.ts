@@ -8,6 +8,7 @@ import { type ManifestRecord, readManifestRecord } from "./manifest-record.js";
 import { digestName, folders, repositoriesOf, type Storage } from "./storage/storage.js";
 import { readTag } from "./tags.js";
 
+/** Options of a check. */
 export interface CheckOptions {
   /** Leaves the content of blobs unread. @default false */
   readonly quick?: boolean | null | undefined;
@@ -18,6 +19,7 @@ export interface CheckOptions {
   readonly signal?: AbortSignal | null | undefined;
 }
 
+/** What is broken. */
 export type ProblemKind =
   /** A record that can't be read. */
   | "record-damaged"
@@ -34,6 +36,7 @@ export type ProblemKind =
   /** A blob that can't be read. */
   | "blob-unreadable";
 
+/** Something that is broken; null is what it does not concern. */
 export interface Problem {
   readonly kind: ProblemKind;
   readonly repository: string | null;
@@ -41,6 +44,7 @@ export interface Problem {
   readonly digest: Digest | null;
 }
 
+/** What a check read, and what is broken; `ok` where nothing is. */
 export interface CheckReport {
   readonly ok: boolean;
   readonly repositories: number;

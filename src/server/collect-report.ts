@@ -1,3 +1,4 @@
+/** Options of a collection. */
 export interface CollectOptions {
   /** Only says what would be done. @default false */
   readonly dryRun?: boolean | null | undefined;

@@ -19,6 +19,7 @@ export interface Holder {
   readonly instanceId: string;
 }
 
+/** A folder that this process holds for itself. */
 export interface Hold {
   readonly instanceId: string;
   /** Gives the folder up. May be called more than once. */

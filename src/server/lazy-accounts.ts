@@ -5,6 +5,7 @@ import type { AccountDecision } from "./accounts/decision.js";
 import type { RegistryOptions } from "./registry.js";
 import type { Storage } from "./storage/storage.js";
 
+/** How a registry asks who comes. */
 export interface AccountsOptions {
   /**
    * Where clients reach the registry, as `https://host[:port]`: what they are sent to for their tokens.

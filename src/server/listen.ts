@@ -4,6 +4,7 @@ import { LadingError } from "../errors.js";
 import { serveExchange } from "./exchange.js";
 import type { Registry } from "./registry.js";
 
+/** Where a registry listens, and whom it believes. */
 export interface ListenOptions {
   /**
    * Where to listen. `127.0.0.1` and `localhost` mean both loopback families, on one port; `::1` that one alone.
@@ -37,6 +38,7 @@ export interface ListenOptions {
   readonly onError?: ((error: unknown) => void) | null | undefined;
 }
 
+/** A registry that listens. */
 export interface Listening {
   /** The URL to show: `http://localhost:5050`. */
   readonly url: string;

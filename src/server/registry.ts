@@ -25,6 +25,7 @@ import { createUpkeep, type Upkeep } from "./upkeep.js";
 import { UploadSessions } from "./upload-sessions.js";
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from "./uploads.js";
 
+/** What a registry keeps its content in, and how it decides. */
 export interface RegistryOptions {
   /** `memory` lives as long as the registry; a folder is made where it is missing, and may be shared by processes. */
   readonly storage: "memory" | { readonly directory: string };

@@ -1,5 +1,6 @@
 import type { Grant, Role } from "./role.js";
 
+/** Somebody's role in an organisation or a project. */
 export interface Member {
   readonly user: string;
   readonly role: Role;
@@ -23,6 +24,7 @@ export interface AddedUser extends User {
   readonly newPassword: string | null;
 }
 
+/** An organisation: an owner of repositories that has members. */
 export interface Organisation {
   readonly name: string;
   readonly members: readonly Member[];
@@ -30,6 +32,7 @@ export interface Organisation {
   readonly created: string;
 }
 
+/** A project: repositories with members and a visibility of their own. */
 export interface Project {
   /** A path of at least two components; all repositories below it, and one of its own name, are in it. */
   readonly name: string;
@@ -39,6 +42,7 @@ export interface Project {
   readonly created: string;
 }
 
+/** An API key, without its secret. */
 export interface ApiKey {
   readonly id: string;
   readonly label: string;
@@ -60,6 +64,7 @@ export interface AddedApiKey extends ApiKey {
   readonly key: string;
 }
 
+/** A user to be made. */
 export interface AddUser {
   readonly name: string;
   /** @default one that is made up, and ends after a day */
@@ -67,12 +72,14 @@ export interface AddUser {
   readonly admin?: boolean | null | undefined;
 }
 
+/** Changes of a user; what is left out stays. */
 export interface SetUser {
   readonly password?: string | null | undefined;
   readonly admin?: boolean | null | undefined;
   readonly disabled?: boolean | null | undefined;
 }
 
+/** Changes of members; others stay. */
 export interface SetMembers {
   /** Added, or given another role. */
   readonly members?: readonly Member[] | null | undefined;
@@ -80,16 +87,19 @@ export interface SetMembers {
   readonly removeMembers?: readonly string[] | null | undefined;
 }
 
+/** A project to be made. */
 export interface AddProject {
   readonly name: string;
   /** @default private */
   readonly visibility?: Project["visibility"] | null | undefined;
 }
 
+/** Changes of a project; what is left out stays. */
 export interface SetProject extends SetMembers {
   readonly visibility?: Project["visibility"] | null | undefined;
 }
 
+/** An API key to be made. */
 export interface AddKey {
   /** A user, or an organisation for a robot. */
   readonly owner: string;

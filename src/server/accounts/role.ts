@@ -4,6 +4,7 @@
  */
 export const roles = ["none", "read", "write", "delete", "admin"] as const;
 
+/** What a member may, each with those before it: `none`, `read`, `write`, `delete`, `admin`. */
 export type Role = (typeof roles)[number];
 
 export function isRole(value: unknown): value is Role {

@@ -60,7 +60,7 @@ export class Tokens {
     const { jwtVerify } = await import("jose");
     const issuer = await this.#keys.issuer();
     try {
-      const { payload } = await jwtVerify(
+      const { payload } = await jwtVerify<Bearer & Pick<VerifiedToken, "access">>(
         token,
         async ({ kid }) => {
           const key = typeof kid === "string" ? await this.#keys.verifying(kid) : null;
@@ -77,7 +77,7 @@ export class Tokens {
           currentDate: new Date(this.#now()),
         },
       );
-      const { kind, name, id, generation, access } = payload as unknown as Bearer & Pick<VerifiedToken, "access">;
+      const { kind, name, id, generation, access } = payload;
       return { bearer: { kind, name, id, generation }, access };
     } catch {
       return null;
