@@ -2,7 +2,8 @@
 // finish; moves a large image and watches the memory. By hand with the defaults, in CI with small numbers and the same bounds:
 //   node scripts/test-long.mjs --kills 10 --gigabytes 1 --rounds 2 --fuzz 1000 --seed 7
 // With `--fuzz 1000` each property of the suite `fuzz` is held against so many inputs, and not 100 000; with 0 against none.
-// `--rounds` is how often the faults of `test/faults/` that have random moments are tried at them.
+// `--rounds` is how often the faults of `test/faults/` that have random moments are tried at them; a registry is killed `--kills`
+// times there.
 // With `--docker` the large image is built into the engine of DOCKER_HOST and moves from there and back.
 import { spawn } from "node:child_process";
 import { createCipheriv, createHash } from "node:crypto";
@@ -233,7 +234,12 @@ async function randomFaults() {
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
   const child = spawn(process.execPath, [vitest, "run", "--project", "faults", "-t", " random "], {
     cwd: root,
-    env: { ...process.env, LADING_FAULT_ROUNDS: String(rounds), LADING_FAULT_SEED: seed },
+    env: {
+      ...process.env,
+      LADING_FAULT_ROUNDS: String(rounds),
+      LADING_FAULT_SEED: seed,
+      LADING_KILL_ROUNDS: String(Math.max(1, kills)),
+    },
     stdio: "inherit",
   });
   const [status] = await new Promise((resolve) => child.on("close", (...end) => resolve(end)));

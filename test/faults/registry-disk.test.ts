@@ -112,5 +112,6 @@ for (const [at, errno] of ["ENOSPC", "EIO", "EMFILE"].entries()) {
         await restarted.close();
       }
     },
+    300_000,
   );
 }
