@@ -50,6 +50,9 @@ function part(exchange: Exchange, bytes: Buffer, count: number, how: "end" | "re
   exchange.response.write(bytes.subarray(from, from + count), () => (how === "end" ? socket.end() : socket.destroy()));
 }
 
+/** What a reset may throw away on its way to the reader: the kernel's buffers of both sockets hold it, the more the busier the machine. */
+const unread = 8 * mebibyte;
+
 for (const [name, start] of realRegistries) {
   fault("F01", `a reset after 37 % of a layer of 64 MiB from ${name}`, ["N1", "N2", "N9"], async (context) => {
     const registry = await start(stand, context);
@@ -63,7 +66,7 @@ for (const [name, start] of realRegistries) {
     const outcome = await stand.play(machine, pull(line));
     expect(outcome, outcome.stderr).toMatchObject({ code: 0 });
     expect([line.struck, line.connections]).toEqual([1, 2]);
-    expect(line.bytes.down).toBeLessThanOrEqual(size + mebibyte);
+    expect(line.bytes.down).toBeLessThanOrEqual(size + mebibyte + unread);
     if (registry.folder !== null) {
       const ranges = registry.requests.slice(asked).filter(({ line: request }) => request.endsWith(digest));
       expect(ranges.map(({ range }) => range)).toEqual([undefined, expect.stringMatching(/^bytes=\d{7,}-$/)]);
