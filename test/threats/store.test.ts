@@ -159,7 +159,7 @@ for (;;) {
   attempt(() => renameSync(folder, moved));
   // The other process makes a folder where there is none.
   attempt(() => symlinkSync(outside, folder));
-  rmSync(folder, { recursive: true, force: true });
+  attempt(() => rmSync(folder, { recursive: true, force: true }));
   attempt(() => renameSync(moved, folder));
 }
 `,
