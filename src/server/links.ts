@@ -64,12 +64,13 @@ export async function linkBlob(
   const [folder, name] = [folders.links(repository, digest), digestHex(digest)];
   return await storage.exclusive(blobScope(repository, digest), signal, async () => {
     const record = encodeRecord({ size, linked: new Date(now()).toISOString() } satisfies LinkRecord);
-    if ((await storage.get(folder, name)) === null) await quotas.reserve(repository, size);
-    if (await linkAlone(storage, folder, name, record)) await enterLinked(context, repository);
+    const link = (): Promise<boolean> => linkAlone(storage, folder, name, record);
+    const isNew = (await storage.get(folder, name)) === null;
+    if (await (isNew ? quotas.reserve(repository, size, link) : link())) await enterLinked(context, repository);
     if (!(await place())) return false;
     // one that was there before may have gone while the bytes came
     while ((await storage.get(folder, name)) === null) {
-      await linkAlone(storage, folder, name, record);
+      await quotas.reserve(repository, size, link);
       if ((await storage.reviveBlob(digest)) === null) return false;
     }
     return true;

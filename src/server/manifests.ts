@@ -160,9 +160,9 @@ export async function putManifest(
     for (const tag of tags) await checkMovable(storage, repository, tag, digest);
     await touchReferences(repository, manifest, context);
     const known = await readManifestRecord(storage, repository, digest);
-    if (known === null) await quotas.reserve(repository, bytes.length);
-    await storage.addBlob(digest, bytes);
-    if (known?.mediaType !== mediaType || known.condemned !== undefined) {
+    const add = async (): Promise<void> => {
+      await storage.addBlob(digest, bytes);
+      if (known?.mediaType === mediaType && known.condemned === undefined) return;
       const record: ManifestRecord = {
         mediaType,
         size: bytes.length,
@@ -174,7 +174,8 @@ export async function putManifest(
       await writeManifestRecord(storage, repository, digest, record);
       // a collection that did not know the record yet may have taken the bytes before it was written
       if ((await storage.reviveBlob(digest)) === null) await storage.addBlob(digest, bytes);
-    }
+    };
+    await (known === null ? quotas.reserve(repository, bytes.length, add) : add());
     if (subject !== null) await addReferrer(storage, repository, subject.digest, descriptor, manifest);
     await enterRepository(storage, repository, now());
     for (const tag of tags) await moveTag(storage, repository, tag, descriptor, now());

@@ -3,6 +3,7 @@ import { isRepositoryPath } from "../image/reference.js";
 import { Fault } from "./fault.js";
 import type { LinkRecord } from "./links.js";
 import type { ManifestRecord } from "./manifest-record.js";
+import { KeyedMutex } from "./mutex.js";
 import { decodeRecord, encodeRecord, readRecord, repositoriesOf, type Storage } from "./storage/storage.js";
 
 /** How much the repositories of an owner may hold. */
@@ -44,6 +45,8 @@ export class Quotas {
   readonly #storage: Storage;
   readonly #now: () => number;
   readonly #counts = new Map<string, Count>();
+  /** Of one owner: what is being written is not missed by whoever counts meanwhile. */
+  readonly #turns = new KeyedMutex();
 
   constructor(storage: Storage, now: () => number) {
     this.#storage = storage;
@@ -80,21 +83,30 @@ export class Quotas {
     const owner = ownerOf(repository);
     const limit = await this.#limit(owner);
     if (limit === null) return null;
-    const { used, counted } = await this.#known(owner);
-    const left = limit - used;
-    // whoever seems to have none may have deleted something through another process
-    return left > 0 || counted === this.#now() ? left : limit - (await this.#known(owner, true)).used;
+    return await this.#turns.run(owner, async () => {
+      const { used, counted } = await this.#known(owner);
+      const left = limit - used;
+      // whoever seems to have none may have deleted something through another process
+      return left > 0 || counted === this.#now() ? left : limit - (await this.#known(owner, true)).used;
+    });
   }
 
-  /** Counts what is about to be given to a repository. @throws Fault where it is too much */
-  async reserve(repository: string, bytes: number): Promise<void> {
+  /**
+   * Writes a record that gives a repository so many bytes more. Owners with a quota write one after the other, so that
+   * two together don't get what there is room for once.
+   * @throws Fault where it is too much
+   */
+  async reserve<T>(repository: string, bytes: number, write: () => Promise<T>): Promise<T> {
     const owner = ownerOf(repository);
     const limit = await this.#limit(owner);
-    if (limit === null) return;
-    let count = await this.#known(owner);
-    if (count.used + bytes > limit) count = await this.#known(owner, true);
-    if (count.used + bytes > limit) throw quotaReached(owner, limit, count.used, bytes);
-    count.used += bytes;
+    if (limit === null) return await write();
+    return await this.#turns.run(owner, async () => {
+      let count = await this.#known(owner);
+      if (count.used + bytes > limit) count = await this.#known(owner, true);
+      if (count.used + bytes > limit) throw quotaReached(owner, limit, count.used, bytes);
+      count.used += bytes;
+      return await write();
+    });
   }
 
   /** What is answered where `wanted` bytes are too many. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type Digest, digestOf } from "../../src/oci/digest.js";
 import { mediaTypes } from "../../src/oci/media-types.js";
 import { createRegistryOn, type Registry } from "../../src/server/registry.js";
+import { matchesAny } from "../../src/server/retention-policy.js";
 import { FilesystemStorage } from "../../src/server/storage/filesystem.js";
 import { MemoryStorage, memoryContent } from "../../src/server/storage/memory.js";
 import type { Storage } from "../../src/server/storage/storage.js";
@@ -33,10 +34,18 @@ export interface ModelReport {
   readonly removedManifests: number;
   readonly acknowledged: number;
   readonly refused: number;
+  /** Requests that a quota refused. */
+  readonly beyondQuota: number;
+  /** Requests that an immutable tag refused. */
+  readonly immutable: number;
 }
 
 const grace = 60 * 60 * 1000;
-const repositories = ["a", "a/b", "c", "policy/d"];
+const repositories = ["a", "a/b", "c", "policy/d", "fixed/e", "bound/f"];
+/** Of `fixed/e`, while the operator wants it so: neither moved nor deleted. */
+const immutable = ["V*", "1"];
+/** Of `bound`: room for some of its manifests. In bytes. */
+const quota = 4000;
 const tags = ["1", "2", "V2", "latest"];
 const atOnce = 6;
 
@@ -136,6 +145,8 @@ class RegistryModel {
   readonly #manifests = new Map<string, Cell<"there" | "none">>();
   /** What clients did to links. A collection takes only what no promise covers. */
   readonly #links = new Map<string, Cell<"there" | "none">>();
+  /** Tags that are immutable, and stand for something: null while there are none, by the operator's will. */
+  #fixed: Map<string, Digest> | null = null;
   /** Until when a client that was told of a blob may rely on it, by the clock. */
   readonly #promised = new Map<string, number>();
   readonly #counts = {
@@ -146,6 +157,8 @@ class RegistryModel {
     removedManifests: 0,
     acknowledged: 0,
     refused: 0,
+    beyondQuota: 0,
+    immutable: 0,
   };
   #calls = 0;
 
@@ -189,9 +202,9 @@ class RegistryModel {
   }
 
   async run(): Promise<ModelReport> {
-    await this.#on(this.#makeInner()).upkeep.setPolicy({
-      ...{ scope: "policy", keepLast: 2, keep: ["latest"], untaggedDays: null, immutable: [] },
-    });
+    const { upkeep } = this.#on(this.#makeInner());
+    await upkeep.setPolicy({ scope: "policy", keepLast: 2, keep: ["latest"], untaggedDays: null, immutable: [] });
+    await upkeep.setQuota("bound", quota);
     const { steps, checkEvery = 40 } = this.#options;
     for (let started = 0; started < steps; ) {
       for (let until = Math.min(steps, started + checkEvery); started < until; ) {
@@ -212,9 +225,40 @@ class RegistryModel {
       }
       await this.#rest();
       await this.#check();
+      if (this.#random.chance(0.2)) await this.#fixOrLoosen();
       this.#options.onProgress?.(started);
     }
     return { steps, calls: this.#calls, ...this.#counts };
+  }
+
+  /** The operator makes tags immutable, or lets them move again. To be called at rest, after a check. */
+  async #fixOrLoosen(): Promise<void> {
+    const { upkeep } = this.#on(this.#makeInner());
+    if (this.#fixed !== null) {
+      this.#fixed = null;
+      await upkeep.removePolicy("fixed");
+      return;
+    }
+    await upkeep.setPolicy({ scope: "fixed", keepLast: null, keep: [], untaggedDays: null, immutable });
+    this.#fixed = new Map();
+    for (const tag of tags) {
+      const [seen] = this.#tags.get(`fixed/e:${tag}`)?.candidates() ?? [];
+      if (seen !== undefined && seen !== "none") this.#fix("fixed/e", tag, seen);
+    }
+  }
+
+  /** A tag was seen to stand for this, or somebody was told so: from here on it does, where it is immutable. */
+  #fix(repository: string, tag: string, digest: Digest): void {
+    if (this.#fixed === null || repository !== "fixed/e" || !matchesAny(tag, immutable)) return;
+    const key = `${repository}:${tag}`;
+    const before = this.#fixed.get(key) ?? digest;
+    if (before !== digest) this.#fail(`${key} was moved from ${before}, though it is immutable`);
+    this.#fixed.set(key, digest);
+  }
+
+  /** What was so when a request began that was then answered with 202. */
+  #notFixed(fixed: Digest | undefined, doing: string): void {
+    if (fixed !== undefined) this.#fail(`${doing} of an immutable tag was answered 202`);
   }
 
   /** All that runs comes to its end. */
@@ -306,9 +350,11 @@ class RegistryModel {
     this.#promised.set(`${repository}@${digest}`, this.#clock + grace);
   }
 
-  /** 5xx is right where the disk was full. */
-  #expectStatus(status: number, allowed: readonly number[], doing: string): void {
+  /** 5xx is right where the disk was full; 403 where a quota is, 409 where a tag may not move. */
+  #expectStatus(status: number, allowed: readonly number[], doing: string, repository = ""): void {
     if (status === 507 || allowed.includes(status)) return;
+    if (status === 403 && repository.startsWith("bound/")) return void this.#counts.beyondQuota++;
+    if (status === 409 && repository === "fixed/e" && this.#fixed !== null) return void this.#counts.immutable++;
     this.#fail(`${doing} was answered ${status}`);
   }
 
@@ -326,7 +372,7 @@ class RegistryModel {
       return await this.#send("PUT", `${location}?digest=${digest}`, bytes.subarray(middle));
     });
     // a session ends where the clock went far
-    this.#expectStatus(status, [201, 404], "the push of a blob");
+    this.#expectStatus(status, [201, 404], "the push of a blob", repository);
     if (status !== 201) return false;
     this.#promise(repository, digest);
     return true;
@@ -337,7 +383,7 @@ class RegistryModel {
     const status = await this.#write(cell, "there", 201, () =>
       this.#send("POST", `/v2/${repository}/blobs/uploads/?mount=${digest}&from=${from}`),
     );
-    this.#expectStatus(status, [201, 202], "a mount");
+    this.#expectStatus(status, [201, 202], "a mount", repository);
     if (status === 201) this.#promise(repository, digest);
   }
 
@@ -379,12 +425,13 @@ class RegistryModel {
     }
     if (status === 201) {
       this.#counts.acknowledged++;
+      if (tag !== null) this.#fix(repository, tag, digest);
       return true;
     }
     this.#counts.refused++;
     // content may only be missing where a client deleted it, or where the push took longer than the grace
     const excused = this.#clock - started >= grace || this.#wasDeleted(repository, manifest);
-    this.#expectStatus(status, excused ? [400] : [], "the push of a manifest whose content was there");
+    this.#expectStatus(status, excused ? [400] : [], "the push of a manifest whose content was there", repository);
     return false;
   }
 
@@ -404,14 +451,17 @@ class RegistryModel {
 
   async #deleteTag(repository: string, tag: string): Promise<void> {
     const cell = this.#cell(this.#tags, `${repository}:${tag}`, "none" as Digest | "none");
+    const fixed = this.#fixed?.get(`${repository}:${tag}`);
     const status = await this.#write(cell, "none", 202, () =>
       this.#send("DELETE", `/v2/${repository}/manifests/${tag}`),
     );
-    this.#expectStatus(status, [202, 404], "DELETE of a tag");
+    this.#expectStatus(status, [202, 404], "DELETE of a tag", repository);
+    if (status === 202) this.#notFixed(fixed, "DELETE");
   }
 
   async #deleteManifest(repository: string, { digest }: ManifestContent): Promise<void> {
     const start = this.#time++;
+    const fixed = tags.map((tag) => this.#fixed?.get(`${repository}:${tag}`)).find((one) => one === digest);
     const writes = tags.map((tag) =>
       this.#cell(this.#tags, `${repository}:${tag}`, "none" as Digest | "none").begin("none", start, digest),
     );
@@ -422,7 +472,8 @@ class RegistryModel {
       write.end = end;
       write.acknowledged = status === 202;
     }
-    this.#expectStatus(status, [202, 404], "DELETE of a manifest");
+    this.#expectStatus(status, [202, 404], "DELETE of a manifest", repository);
+    if (status === 202) this.#notFixed(fixed, "DELETE of the manifest");
   }
 
   async #deleteBlob(repository: string, { digest }: Content): Promise<void> {
@@ -473,6 +524,9 @@ class RegistryModel {
         if (!gone && !cell.candidates().has(seen)) {
           this.#fail(`${repository}:${tag} is ${seen}, not ${[...cell.candidates()]}`);
         }
+        const fixed = this.#fixed?.get(`${repository}:${tag}`);
+        if (fixed !== undefined && fixed !== seen) this.#fail(`${repository}:${tag} is immutable, and now ${seen}`);
+        if (seen !== "none") this.#fix(repository, tag, seen);
         const target = this.#manifests.get(`${repository}@${seen}`);
         if (seen !== "none" && !target?.candidates().has("there")) this.#fail(`${repository}:${tag} leads nowhere`);
         cell.settle(seen, this.#time++);
@@ -489,6 +543,8 @@ class RegistryModel {
         cell.settle(status === 200 ? "there" : "none", this.#time++);
       }
     }
+    const held = (await registry.upkeep.quotas()).find(({ owner }) => owner === "bound")?.used ?? 0;
+    if (held > quota) this.#fail(`bound holds ${held} bytes, with a quota of ${quota}`);
   }
 
   /** What a manifest names is there, but for what a client has deleted itself. */
