@@ -7,3 +7,5 @@
 import { runBundled } from "./run-bundled.mjs";
 
 await runBundled("test/soak/main.ts");
+// Whatever is still open: the report is written.
+process.exit();

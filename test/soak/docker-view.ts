@@ -28,11 +28,12 @@ export class DockerView implements Place {
 
   #images(): Promise<readonly { readonly Id: string; readonly RepoTags: readonly string[] | null }[]> {
     return new Promise((resolve, reject) => {
-      const asked = request({ socketPath: this.#socketPath, path: "/images/json" }, (answer) => {
+      const asked = request({ socketPath: this.#socketPath, path: "/images/json", timeout: 60_000 }, (answer) => {
         let text = "";
         answer.setEncoding("utf8").on("data", (part: string) => {
           text += part;
         });
+        answer.on("error", reject);
         answer.on("end", () => {
           try {
             resolve(JSON.parse(text));
@@ -41,6 +42,7 @@ export class DockerView implements Place {
           }
         });
       });
+      asked.on("timeout", () => asked.destroy(new Error("Docker does not answer /images/json")));
       asked.on("error", reject);
       asked.end();
     });

@@ -1,9 +1,17 @@
 import { once } from "node:events";
-import { Agent, createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
+import {
+  Agent,
+  type ClientRequest,
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Dice } from "./dice.js";
+import { PatienceError, within } from "./patience.js";
 
 /** What the front does to a request. */
 export const faultKinds = [
@@ -31,6 +39,12 @@ export interface FaultyFrontOptions {
   /** Share of requests with a fault. */
   readonly rate: number;
   readonly onFault: (kind: FaultKind) => void;
+  /** An exchange did not come to its end: which, and how far it had got. */
+  readonly onExpired: (text: string) => void;
+  /** How long an exchange may take, in ms. @default 120000 */
+  readonly patience?: number;
+  /** How long a stalled answer stands still. @default 1.5 s */
+  readonly stall?: (response: ServerResponse) => Promise<unknown>;
 }
 
 /** An HTTP proxy in front of a registry that strikes some requests with a fault. */
@@ -44,13 +58,11 @@ export interface FaultyFront {
   close(): Promise<void>;
 }
 
-/** How long a stalled answer stands still, in ms. */
-const stall = 1_500;
 /** Headers of one connection only. */
 const hopByHop: ReadonlySet<string> = new Set(["connection", "keep-alive", "transfer-encoding", "expect"]);
 
 export async function startFaultyFront(options: FaultyFrontOptions): Promise<FaultyFront> {
-  const { dice, rate, onFault } = options;
+  const { dice, rate, onFault, onExpired, patience = 120_000, stall = () => sleep(1_500) } = options;
   const agent = new Agent({ keepAlive: true });
   const sockets = new Set<Socket>();
   const running = new Set<Promise<void>>();
@@ -61,8 +73,14 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
 
   const server = createServer({ keepAliveTimeout: 30_000 }, (request, response) => {
     requests += 1;
-    const task = exchange(request, response)
-      .catch(() => reset(request.socket))
+    const progress: Progress = { fault: null, waitsFor: "the request", upstream: null };
+    const task = within(`${request.method} ${request.url}`, patience, exchange(request, response, progress))
+      .catch((error: unknown) => {
+        const { fault, waitsFor, upstream } = progress;
+        if (error instanceof PatienceError) onExpired(`${error.message} (fault: ${fault}), there for ${waitsFor}`);
+        upstream?.destroy();
+        reset(request.socket);
+      })
       .finally(() => running.delete(task));
     running.add(task);
   });
@@ -72,7 +90,7 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
     socket.on("close", () => sockets.delete(socket));
   });
 
-  async function exchange(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function exchange(request: IncomingMessage, response: ServerResponse, progress: Progress): Promise<void> {
     const length = Number(request.headers["content-length"] ?? 0);
     const isBlob = /\/blobs\//.test(request.url ?? "");
     const possible = faultKinds.filter((kind) => {
@@ -82,6 +100,7 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
       return !/^answer (?!lost)/.test(kind) || request.method === "GET";
     });
     let fault = dice.chance(rate) ? dice.pick(possible) : null;
+    progress.fault = fault;
     const position = dice.next();
     const key = `${request.method} ${request.url?.replace(/\?.*/, "")}`;
     if (owed.delete(key)) retries += 1;
@@ -98,8 +117,7 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
     const refusal = fault === null ? null : refusalOf(fault);
     if (refusal !== null) {
       struck();
-      request.resume();
-      await once(request, "end");
+      await consumed(request);
       response.writeHead(refusal.status, { ...refusal.headers, "content-type": "application/json" });
       response.end(JSON.stringify({ errors: [{ code: "UNAVAILABLE", message: "the soak's fault" }] }));
       return;
@@ -109,9 +127,12 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
       ...{ host: "127.0.0.1", port: options.port, agent, method: request.method, path: request.url },
       headers: passedOn(request.headers),
     });
+    progress.upstream = upstream;
     const answered = new Promise<IncomingMessage>((resolve, reject) => {
       upstream.once("response", resolve);
-      upstream.once("error", reject);
+      upstream.on("error", reject);
+      // After either of the others this says nothing.
+      upstream.once("close", () => reject(new Error("no answer came")));
     });
     answered.catch(() => undefined);
     // Whoever asked is gone: what it has not sent does not come any more.
@@ -136,7 +157,9 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
     }
     upstream.end();
 
+    progress.waitsFor = "the registry's answer";
     const answer = await answered;
+    progress.waitsFor = "the answer's body";
     const size = Number(answer.headers["content-length"] ?? 0);
     const hasBody = request.method !== "HEAD" && size > 0;
     // What needs a body, and finds none.
@@ -144,8 +167,7 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
     if (fault === "byte of a blob corrupted on its way down" && !(hasBody && isBlob)) fault = "answer lost";
     if (fault === "answer lost") {
       struck();
-      answer.resume();
-      await once(answer, "end");
+      await consumed(answer);
       reset(request.socket);
       return;
     }
@@ -166,7 +188,7 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
         answer.destroy();
         return;
       }
-      if (here && fault === "answer stalled") await sleep(stall);
+      if (here && fault === "answer stalled") await stall(response);
       if (here && isBlob && fault === "byte of a blob corrupted on its way down") {
         chunk[at - passed + chunk.length] = (chunk[at - passed + chunk.length] ?? 0) ^ 0xff;
         struck();
@@ -198,8 +220,22 @@ export async function startFaultyFront(options: FaultyFrontOptions): Promise<Fau
   };
 }
 
+/** How far an exchange has got. */
+interface Progress {
+  fault: FaultKind | null;
+  waitsFor: string;
+  upstream: ClientRequest | null;
+}
+
+/** Reads a body to its end; rejects where it has none, even where that was so before this was called. */
+async function consumed(message: IncomingMessage): Promise<void> {
+  for await (const chunk of message) void chunk;
+}
+
 /** Resolves once a stream takes more, or never will. */
 async function drained(stream: Writable, ...also: readonly Promise<unknown>[]): Promise<void> {
+  // Its "close" has been and does not come again: who had asked went away while the answer stood still.
+  if (stream.destroyed) return;
   const stop = new AbortController();
   const { signal } = stop;
   try {

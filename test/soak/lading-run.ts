@@ -14,7 +14,7 @@ export interface LadingRun {
   /** Peak of its resident memory, in bytes. */
   readonly peak: number;
   readonly ms: number;
-  /** It was still there when the guard's time was over, and was killed. */
+  /** It was still there when the guard's time was over, and was killed; or something that it had started was. */
   readonly hung: boolean;
 }
 
@@ -57,12 +57,22 @@ export async function runLading(args: readonly string[], options: LadingRunOptio
         child.kill(kill.signal);
       }, kill.after)
     : undefined;
+  let left: NodeJS.Timeout | undefined;
   const [exit, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
     child.on("error", reject);
+    // What it has started, and left behind, may hold its pipes open for ever.
+    child.on("exit", () => {
+      left = setTimeout(() => {
+        hung = true;
+        child.stdout.destroy();
+        child.stderr.destroy();
+      }, 30_000);
+    });
     child.on("close", (...end) => resolve(end));
   });
   clearInterval(watch);
   clearTimeout(late);
+  clearTimeout(left);
   clearTimeout(early);
   return { args, exit, signal, sent, stdout, stderr, peak, ms: performance.now() - started, hung };
 }

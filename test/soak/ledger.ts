@@ -1,5 +1,7 @@
 import { appendFile } from "node:fs/promises";
+import { inspect } from "node:util";
 import type { FaultKind } from "./faulty-front.js";
+import { within } from "./patience.js";
 
 /** Peak memory of a process of Lading, whatever it moves, in bytes. */
 export const memoryBound = 256 * 1024 * 1024;
@@ -27,6 +29,8 @@ export interface Violation {
 export class Ledger {
   readonly #log: string;
   readonly violations: Violation[] = [];
+  /** What kept the run itself from what it had to do. */
+  readonly breaks: string[] = [];
   /** How often each invariant was looked at. */
   readonly checks = new Map<Invariant, number>();
   /** By verb and ends, then by outcome. */
@@ -54,6 +58,22 @@ export class Ledger {
     if (wrong === null) return;
     this.violations.push({ invariant, text: wrong });
     await this.say(`VIOLATION ${invariant}: ${wrong}`);
+  }
+
+  /** Does a part of the run, with an end to its patience; where it fails, the rest goes on and the report says so. @returns whether it was done */
+  async part(what: string, milliseconds: number, work: Promise<unknown>): Promise<boolean> {
+    try {
+      await within(what, milliseconds, work);
+      return true;
+    } catch (error) {
+      await this.broke(`${what}: ${inspect(error)}`);
+      return false;
+    }
+  }
+
+  async broke(text: string): Promise<void> {
+    this.breaks.push(text);
+    await this.say(`THE RUN BROKE: ${text}`);
   }
 
   fault(kind: FaultKind): void {

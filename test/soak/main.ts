@@ -23,6 +23,7 @@ import { contestedImage, registries, Worker } from "./worker.js";
 
 /** Workers look again at everything that is theirs after this many operations. */
 const recheckEvery = 50;
+const minute = 60_000;
 
 /**
  * The soak, with its command line.
@@ -58,12 +59,15 @@ export async function main(argv: readonly string[], root: string): Promise<numbe
     if (values.report !== undefined) await writeFile(values.report, report);
     process.stdout.write(`\n${report}`);
   } finally {
-    if (!values.keep && ledger.violations.length === 0)
-      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    if (!values.keep && failures(ledger) === 0) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
-  if (ledger.violations.length === 0) return 0;
-  await ledger.say(`FAILED, ${ledger.violations.length} violations. Again: ${command} --seed ${values.seed}`);
+  if (failures(ledger) === 0) return 0;
+  await ledger.say(`FAILED, ${failures(ledger)} violations. Again: ${command} --seed ${values.seed}`);
   return 1;
+}
+
+function failures({ violations, breaks }: Ledger): number {
+  return violations.length + breaks.length;
 }
 
 interface Soak {
@@ -134,6 +138,7 @@ async function run(soak: Soak): Promise<string> {
             ledger.fault(kind);
             workers[number]?.struck.push(kind);
           },
+          onExpired: (text) => void ledger.broke(`the front of ${name} ${text}`),
         });
         made[name] = front;
         fronts.push(front);
@@ -176,9 +181,13 @@ async function run(soak: Soak): Promise<string> {
     await writeFile(join(folder, "config.toml"), `${lines.join("\n")}\n`);
     await writeFile(join(dockerConfig, "config.json"), JSON.stringify({ auths }), { mode: 0o600 });
 
-    const end = Date.now() + soak.minutes * 60_000;
+    const end = Date.now() + soak.minutes * minute;
     let stopped = false;
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => (stopped = true));
+    const stop = (signal: string) => {
+      stopped = true;
+      void ledger.say(`${signal}: what runs comes to its end, then the last checks and the report`);
+    };
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
     const over = () => stopped || Date.now() > end || ledger.operations >= soak.operations;
     const check = {
       ...{ ledger, folder, store, ownData, otherData: other.data, storeView: places.store, dockerView: places.docker },
@@ -189,12 +198,13 @@ async function run(soak: Soak): Promise<string> {
         { view: places.other, host: `127.0.0.1:${other.port}`, credential: `tester:${password}` },
       ],
     };
-    const working = workers.map(async (worker) => {
+    // A worker that breaks off is in the report, and ends nobody else's work.
+    const working = workers.map(async (worker, number) => {
       for (let count = 1; !over(); count += 1) {
-        await worker.step();
-        if (count % recheckEvery === 0) await worker.recheck();
+        if (!(await ledger.part(`a step of worker ${number}`, 15 * minute, worker.step()))) return;
+        if (count % recheckEvery === 0) await ledger.part(`worker ${number}'s look`, 5 * minute, worker.recheck());
       }
-      await worker.recheck();
+      await ledger.part(`worker ${number}'s look`, 5 * minute, worker.recheck());
     });
     const crashing = (async () => {
       const dice = new Dice(`${seed}/crashes`);
@@ -204,19 +214,19 @@ async function run(soak: Soak): Promise<string> {
         if (over()) return;
         crashes += 1;
         ledger.kills.serve += 1;
-        await own.crash();
+        await ledger.part("killing lading serve", 3 * minute, own.crash());
       }
     })();
     const telling = (async () => {
-      for (let minute = 1; ; minute += 1) {
-        const until = started.getTime() + minute * 60_000;
+      for (let passed = 1; ; passed += 1) {
+        const until = started.getTime() + passed * minute;
         while (Date.now() < until && !over()) await sleep(200);
         if (over()) return;
         const faults = [...ledger.faults.values()].reduce((sum, count) => sum + count, 0);
         await ledger.say(
-          `minute ${minute}: ${ledger.operations} operations, ${faults} faults, ${ledger.kills.SIGKILL + ledger.kills.SIGINT} killed, serve killed ${crashes} times, ${ledger.violations.length} violations`,
+          `minute ${passed}: ${ledger.operations} operations, ${faults} faults, ${ledger.kills.SIGKILL + ledger.kills.SIGINT} killed, serve killed ${crashes} times, ${ledger.violations.length} violations`,
         );
-        if (minute % 10 === 0) await checkBlobs(check);
+        if (passed % 10 === 0) await ledger.part("the check of blobs", 10 * minute, checkBlobs(check));
       }
     })();
     await Promise.all([...working, crashing, telling]);
@@ -227,21 +237,26 @@ async function run(soak: Soak): Promise<string> {
       ledger.retries += front.retries;
     }
     // Once more from the files alone: what was acknowledged is there after the last crash too.
-    await own.crash();
-    for (const worker of workers) await worker.recheck();
-    await checkTags(check);
-    await checkDocker(check, docker.socketPath);
-    await checkBlobs(check);
-    await checkLeftovers(check, ledger.kills.SIGKILL);
-    await checkSecrets(check);
-    const drained = await own.stop();
-    await ledger.check("N7", drained === 0 ? null : `lading serve ended with ${drained} on SIGTERM: ${own.stderr}`);
+    await ledger.part("killing lading serve", 3 * minute, own.crash());
+    for (const worker of workers) await ledger.part("the last look", 5 * minute, worker.recheck());
+    await ledger.part("the check of tags", 15 * minute, checkTags(check));
+    await ledger.part("the check of Docker", 15 * minute, checkDocker(check, docker.socketPath));
+    await ledger.part("the check of blobs", 10 * minute, checkBlobs(check));
+    await ledger.part("the check of leftovers", 5 * minute, checkLeftovers(check, ledger.kills.SIGKILL));
+    await ledger.part("the check for secrets", 10 * minute, checkSecrets(check));
+    const ending = own
+      .stop()
+      .then((exit) =>
+        ledger.check("N7", exit === 0 ? null : `lading serve ended with ${exit} on SIGTERM: ${own.stderr}`),
+      );
+    await ledger.part("the end of lading serve", 3 * minute, ending);
     const leaks = await whereFound(secrets, [own.stderr], []);
     await ledger.check("N6", leaks.length === 0 ? null : "a secret is in serve's output");
     const heavy = (ledger.peaks.get("lading serve") ?? 0) > memoryBound;
     await ledger.check("N8", heavy ? "lading serve had more than 256 MiB" : null);
     return reportOf({ ...soak, started, ended });
   } finally {
-    for (const stop of stops.reverse()) await stop().catch((error: unknown) => ledger.say(`stopping: ${error}`));
+    for (const [index, stop] of stops.reverse().entries())
+      await ledger.part(`stopping, ${index + 1} of ${stops.length}`, minute, stop());
   }
 }

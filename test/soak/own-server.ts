@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { peakOf } from "./lading-run.js";
+import { within } from "./patience.js";
 
 export interface OwnServerOptions {
   readonly program: string;
@@ -8,6 +9,9 @@ export interface OwnServerOptions {
   readonly data: string;
   readonly onPeak: (bytes: number) => void;
 }
+
+/** How long it may take to come up or to end, in ms: ten times and more what it takes. */
+const patience = 60_000;
 
 /** `lading serve` as a process of its own, that can be killed and started again at the same port. */
 export class OwnServer {
@@ -36,10 +40,11 @@ export class OwnServer {
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.#stderr += text;
     });
-    const url = await new Promise<string>((resolve, reject) => {
+    const listening = new Promise<string>((resolve, reject) => {
       child.stdout.setEncoding("utf8").once("data", (text: string) => resolve(text.trim()));
       child.on("close", (exit) => reject(new Error(`lading serve ended with ${exit}: ${this.#stderr.slice(-2000)}`)));
     });
+    const url = await within("lading serve to listen", patience, listening);
     this.port = Number(new URL(url).port);
     this.#watch = setInterval(async () => onPeak(await peakOf(child.pid)), 250);
   }
@@ -60,7 +65,12 @@ export class OwnServer {
     if (child === null || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
     const ended = once(child, "close");
     child.kill(signal);
-    await ended;
+    try {
+      await within(`lading serve to end on ${signal}`, patience, ended);
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    }
     return child.exitCode;
   }
 }

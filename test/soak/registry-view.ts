@@ -10,6 +10,9 @@ export interface RegistryViewOptions {
   readonly authorization?: string | null;
 }
 
+/** How long an answer may take, in ms. */
+const patience = 60_000;
+
 const manifestTypes = [
   "application/vnd.oci.image.manifest.v1+json",
   "application/vnd.docker.distribution.manifest.v2+json",
@@ -40,18 +43,18 @@ export class RegistryView implements Place {
     const answer = await this.#ask(`/v2/${image}/tags/list?n=1000`);
     if (answer.status === 404) return [];
     if (answer.status !== 200) throw new Error(`${this.name}: tags of ${image}: ${answer.status}`);
-    return ((await answer.json()) as { tags: string[] | null }).tags ?? [];
+    return (JSON.parse(answer.bytes.toString()) as { tags: string[] | null }).tags ?? [];
   }
 
   async catalog(): Promise<readonly string[]> {
     const answer = await this.#ask("/v2/_catalog?n=1000");
-    return ((await answer.json()) as { repositories: string[] }).repositories;
+    return (JSON.parse(answer.bytes.toString()) as { repositories: string[] }).repositories;
   }
 
   async #state(image: string, tag: string): Promise<TagState | null> {
     const answer = await this.#ask(`/v2/${image}/manifests/${tag}`);
     if (answer.status === 404) return null;
-    const bytes = Buffer.from(await answer.arrayBuffer());
+    const { bytes } = answer;
     const digest = sha256(bytes);
     const said = answer.headers.get("docker-content-digest");
     if (answer.status !== 200 || said !== digest)
@@ -81,7 +84,7 @@ export class RegistryView implements Place {
   /** Digests of configs and layers. */
   async blobs(image: string, reference: string): Promise<readonly string[]> {
     const answer = await this.#ask(`/v2/${image}/manifests/${reference}`);
-    const manifest = (await answer.json()) as Manifest;
+    const manifest = JSON.parse(answer.bytes.toString()) as Manifest;
     if (manifest.manifests === undefined) return [manifest.config, ...manifest.layers].map(({ digest }) => digest);
     const blobs = await Promise.all(manifest.manifests.map(({ digest }) => this.blobs(image, digest)));
     return blobs.flat();
@@ -89,28 +92,42 @@ export class RegistryView implements Place {
 
   /** A blob's hash, byte by byte from the registry. */
   async hash(image: string, digest: string): Promise<string> {
-    const answer = await this.#ask(`/v2/${image}/blobs/${digest}`);
+    const answer = await this.#fetch(`/v2/${image}/blobs/${digest}`, "GET");
     const hash = createHash("sha256");
     if (answer.body !== null) for await (const chunk of answer.body as AsyncIterable<Uint8Array>) hash.update(chunk);
     return `sha256:${hash.digest("hex")}`;
   }
 
-  /** Patient: the registry may be restarting. */
-  async #ask(path: string, method = "GET"): Promise<Response> {
-    const { authorization = null, url } = this.#options;
-    for (let tries = 0; ; tries += 1) {
+  /** Patient, but not without end: the registry may be restarting. A body that its end cuts is asked for again. */
+  async #ask(path: string, method = "GET"): Promise<Answer> {
+    const deadline = Date.now() + patience;
+    for (;;) {
       try {
-        return await fetch(`${url()}${path}`, {
-          method,
-          headers: { accept: manifestTypes, ...(authorization === null ? {} : { authorization }) },
-          redirect: "error",
-        });
+        const answer = await this.#fetch(path, method);
+        return { status: answer.status, headers: answer.headers, bytes: Buffer.from(await answer.arrayBuffer()) };
       } catch (error) {
-        if (tries === 150) throw error;
+        if (Date.now() > deadline) throw new Error(`${this.name} does not answer ${method} ${path}`, { cause: error });
         await sleep(200);
       }
     }
   }
+
+  #fetch(path: string, method: string): Promise<Response> {
+    const { authorization = null, url } = this.#options;
+    return fetch(`${url()}${path}`, {
+      method,
+      headers: { accept: manifestTypes, ...(authorization === null ? {} : { authorization }) },
+      redirect: "error",
+      // Its body included.
+      signal: AbortSignal.timeout(patience),
+    });
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly bytes: Buffer;
 }
 
 function broken(digest: string, text: string): TagState {

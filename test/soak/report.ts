@@ -12,7 +12,7 @@ export interface ReportOptions {
 
 /** The run in Markdown. */
 export function reportOf({ ledger, seed, command, workers, rate, started, ended }: ReportOptions): string {
-  const { outcomes, faults, kills, peaks, checks, violations } = ledger;
+  const { outcomes, faults, kills, peaks, checks, violations, breaks } = ledger;
   const minutes = Math.round((ended.getTime() - started.getTime()) / 60_000);
   const struck = sum(faults.values());
   const rows = [...outcomes]
@@ -58,6 +58,7 @@ export function reportOf({ ledger, seed, command, workers, rate, started, ended 
     ),
     "",
     ...violations.map(({ invariant, text }) => `- ${invariant}: ${text}`),
+    ...breaks.map((text) => `- the run broke: ${text}`),
   ].join("\n")}\n`;
 }
 
