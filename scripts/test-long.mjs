@@ -1,9 +1,9 @@
 // `npm run test:long`: what takes longer than a suite may. Kills the client at random moments of pushes and pulls and lets it
 // finish; moves a large image and watches the memory. By hand with the defaults, in CI with small numbers and the same bounds:
-//   node scripts/test-long.mjs --kills 10 --gigabytes 1 --rounds 2 --fuzz 1000 --seed 7
+//   node scripts/test-long.mjs --kills 20 --gigabytes 1 --rounds 2 --fuzz 1000 --model-steps 20000 --seed 7
 // With `--fuzz 1000` each property of the suite `fuzz` is held against so many inputs, and not 100 000; with 0 against none.
 // `--rounds` is how often the faults of `test/faults/` that have random moments are tried at them; a registry is killed `--kills`
-// times there.
+// times there. `--model-steps` is how long the model of the registry runs (`registry-model.mjs`), whose 20,000 are in the suite `unit`.
 // With `--docker` the large image is built into the engine of DOCKER_HOST and moves from there and back.
 import { spawn } from "node:child_process";
 import { createCipheriv, createHash } from "node:crypto";
@@ -26,6 +26,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: String(Date.now() % 100_000) },
     docker: { type: "boolean", default: false },
     fuzz: { type: "string", default: "100000" },
+    "model-steps": { type: "string", default: "1000000" },
   },
 });
 const [kills, gigabytes, seed] = [Number(values.kills), Number(values.gigabytes), values.seed];
@@ -246,12 +247,21 @@ async function randomFaults() {
   check(status === 0, `${rounds} random rounds of the faults`);
 }
 
+/** The registry's model: whatever was answered with 201 and not deleted is there, in every order and after every crash. */
+async function model() {
+  const args = [join(root, "scripts", "registry-model.mjs"), "--steps", values["model-steps"], "--seed", seed];
+  const child = spawn(process.execPath, args, { stdio: "inherit" });
+  const [status] = await new Promise((resolve) => child.on("close", (...end) => resolve(end)));
+  check(status === 0, `${values["model-steps"]} steps of the registry's model`);
+}
+
 prepare();
 const { writeImage } = await import("./quickstart-image.mjs");
 say(`seed ${seed}`);
 const tests = [
   [kills, killing],
   [gigabytes, values.docker ? largeFromDocker : large],
+  [Number(values["model-steps"]), model],
   [Number(values.fuzz), fuzzing],
   [rounds, randomFaults],
 ];
