@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { everythingRead } from "./everything-read.js";
 
 /** What happens to one direction of one connection. Offsets count that direction's bytes, heads included. */
 export interface Fault {
@@ -8,7 +9,7 @@ export interface Fault {
   readonly delay?: number;
   /** Pass this many bytes on, then end both sides in order (FIN). */
   readonly cutAfter?: number;
-  /** Pass this many bytes on, then reset both sides (RST). */
+  /** Pass this many bytes on, and once they were read, reset both sides (RST). */
   readonly resetAfter?: number;
   /** Pass this many bytes on, then nothing more, with the connection open. */
   readonly stallAfter?: number;
@@ -147,8 +148,9 @@ export async function startFaultProxy({ host, port, faults }: FaultProxyOptions)
           to.end();
           continue;
         } else if (limit === resetAfter) {
-          // libuv reports data and RST that it sees in one poll as data and an orderly end: keep them apart.
-          await sleep(50, undefined, { signal: closing.signal });
+          // A reset throws away what was not read yet; and libuv reports data and RST that it sees in one poll as data and an
+          // orderly end.
+          await everythingRead(to, closing.signal);
           end("reset");
         } else end("cut");
         return;
