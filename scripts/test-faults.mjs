@@ -3,7 +3,6 @@
 // test" with what it is for. The exit code is 0 only where every id passed.
 //   node scripts/test-faults.mjs                    runs the suites `faults` and `threats`
 //   node scripts/test-faults.mjs --report FILE      reads what a run has written for LADING_TEST_REPORT
-// `--not-yet "F21 C8"` lets these ids pass without a test, for as long as theirs are still to be written.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,9 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { prepare, root } from "./prepare.mjs";
 
-const { values } = parseArgs({
-  options: { report: { type: "string" }, "not-yet": { type: "string", default: "" } },
-});
+const { values } = parseArgs({ options: { report: { type: "string" } } });
 
 const rows = (letter, count, digits = 1) =>
   Array.from({ length: count }, (_, index) => `${letter}${String(index + 1).padStart(digits, "0")}`);
@@ -50,10 +47,9 @@ function withoutTest() {
   );
 }
 
-const notYet = new Set(values["not-yet"].split(" "));
 const summary = values.report === undefined ? run() : JSON.parse(readFileSync(values.report, "utf8"));
 const excused = withoutTest();
-const counts = { passed: 0, failed: 0, missing: 0, "not yet": 0, excused: 0, skipped: 0 };
+const counts = { passed: 0, failed: 0, missing: 0, excused: 0, skipped: 0 };
 const extra = [...new Set(summary.rows.map(({ id }) => id))].filter((id) => !wanted.includes(id)).sort();
 
 for (const id of [...wanted, ...extra]) {
@@ -68,7 +64,7 @@ for (const id of [...wanted, ...extra]) {
   } else if (passed.length > 0) result = "passed";
   else if (excused.has(id)) result = "excused";
   else if (tests.length > 0) result = "skipped";
-  else result = notYet.has(id) ? "not yet" : "missing";
+  else result = "missing";
   counts[result] += 1;
   if (result === "excused") notes.push(excused.get(id));
   else if (excused.has(id)) notes.push("docs/security.md says that it has no test");
@@ -85,7 +81,7 @@ for (const id of [...wanted, ...extra]) {
 }
 const { passed, failed, missing, skipped } = counts;
 process.stdout.write(
-  `${passed} passed, ${failed} failed, ${skipped} skipped, ${missing} without a test, ${counts["not yet"]} not yet; ` +
+  `${passed} passed, ${failed} failed, ${skipped} skipped, ${missing} without a test; ` +
     `${counts.excused} rows have a line in docs/security.md instead of a test\n`,
 );
 // A failure that is no row's own: a file that did not load, a test of the harness.

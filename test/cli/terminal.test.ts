@@ -58,10 +58,13 @@ describe.skipIf(!hasTmux)("on a terminal (needs tmux)", () => {
       [80, 10],
     ] as const) {
       await window.resize(columns, rows);
-      // A ghost of an older picture would be a second one of these, and would stay.
+      const total = /^total .*/m;
+      const older = total.exec(await window.screen())?.[0];
+      // Drawn since, and yet alone: a ghost of an older picture would be a second one of these, and would stay.
       const one = (text: string) => count(text, /^total +\d/gm) === 1 && count(text, /^\+\d+ more/gm) === 1;
+      const fits = (text: string) => text.split("\n").every((line) => line.length <= columns);
       await window.until(
-        (text) => isLive(text) && one(text) && text.split("\n").every((line) => line.length <= columns),
+        (text) => isLive(text) && total.exec(text)?.[0] !== older && one(text) && fits(text),
         `one picture of ${columns} columns`,
       );
     }
