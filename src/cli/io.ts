@@ -1,8 +1,8 @@
 /** A stream that a command writes to: what of `process.stdout` and `process.stderr` the command line uses. */
 export interface OutputStream {
   readonly isTTY?: boolean;
-  readonly columns?: number;
-  readonly rows?: number;
+  readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
   write(chunk: string | Uint8Array): boolean;
   on?(event: "resize", listener: () => void): unknown;
   off?(event: "resize", listener: () => void): unknown;

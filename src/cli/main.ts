@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { version } from "../version.js";
 
 const argv = process.argv.slice(2);
@@ -10,6 +9,5 @@ if (argv.length === 1 && (argv[0] === "--version" || argv[0] === "-V")) {
   });
   process.stdout.write(`${version}\n`);
 } else {
-  const { main } = await import("./process.js");
-  await main(argv);
+  void import("./process.js").then(({ main }) => main(argv));
 }

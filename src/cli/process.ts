@@ -1,6 +1,6 @@
-import module from "node:module";
 import { LadingError } from "../errors.js";
-import { Interruption, type Io, type OutputStream } from "./io.js";
+import { Interruption, type Io } from "./io.js";
+import { ProcessOutput } from "./process-output.js";
 
 /** Ctrl-C and its relatives: the first one asks, the second one ends. */
 function onSignals(): AbortSignal {
@@ -14,17 +14,7 @@ function onSignals(): AbortSignal {
   return controller.signal;
 }
 
-/** Nothing is written where nothing waits: even an empty write fails where stdout is full. */
-function flush(stream: OutputStream): Promise<void> {
-  const target = stream === process.stdout ? process.stdout : process.stderr;
-  return new Promise((resolve) => {
-    if (target.writableLength === 0 || target.errored !== null) resolve();
-    else target.write("", () => resolve());
-  });
-}
-
-function processIo(interrupted: AbortSignal): Io {
-  const { stdout, stderr, env } = process;
+function processIo(stdout: ProcessOutput, stderr: ProcessOutput, interrupted: AbortSignal): Io {
   return {
     // Node makes the stream when it is first asked for it, and that takes 2 ms.
     get stdin() {
@@ -32,9 +22,9 @@ function processIo(interrupted: AbortSignal): Io {
     },
     stdout,
     stderr,
-    env,
+    env: process.env,
     interrupted,
-    flush,
+    flush: (stream) => (stream === stdout ? stdout : stderr).flush(),
   };
 }
 
@@ -49,35 +39,34 @@ export async function refuseOutput(cause: NodeJS.ErrnoException, argv: readonly 
     hint: "look at where the output goes: the disk may be full; what the command did stands",
     cause,
   });
-  return await refuse(error, argv, processIo(new AbortController().signal));
+  const io = processIo(new ProcessOutput("stdout"), new ProcessOutput("stderr"), new AbortController().signal);
+  return await refuse(error, argv, io);
 }
 
-async function start(argv: readonly string[]): Promise<number> {
-  // Node 22 and later keep the compiled code of what is loaded from here on.
-  (module as { enableCompileCache?: () => unknown }).enableCompileCache?.();
-  const io = processIo(onSignals());
+async function start(argv: readonly string[], io: Io): Promise<number> {
   const { refuse, run } = await import("./run.js");
   // What nobody caught is a defect, and is reported as one, in the form that was asked for.
   process.on("uncaughtException", (error) => {
     void refuse(error, argv, io).then((failed) => process.exit(failed));
   });
   const code = await run(argv, io);
-  await flush(process.stdout);
+  await io.flush(io.stdout);
   return code;
 }
 
 /** Runs the command line in this process, and ends it: the only place that knows of both. */
 export async function main(argv: readonly string[]): Promise<never> {
-  // Nobody listens to what goes wrong beside the result: the result still counts.
-  process.stderr.on("error", () => undefined);
+  let refuseWith: (code: Promise<number>) => void = () => undefined;
   const outputFailed = new Promise<number>((resolve) => {
-    process.stdout.once("error", (error) => resolve(refuseOutput(error, argv)));
+    refuseWith = resolve;
   });
-  process.stdout.on("error", () => undefined);
-  const ended = start(argv);
+  const stdout = new ProcessOutput("stdout", (error) => refuseWith(refuseOutput(error, argv)));
+  // Nobody listens to what goes wrong beside the result: the result still counts.
+  const stderr = new ProcessOutput("stderr");
+  const ended = start(argv, processIo(stdout, stderr, onSignals()));
   const first = await Promise.race([ended, outputFailed]);
   // The event follows the failed write, maybe only after the run has ended.
-  const code = process.stdout.errored === null ? first : await outputFailed;
-  await flush(process.stderr);
+  const code = stdout.failed ? await outputFailed : first;
+  await stderr.flush();
   process.exit(code);
 }

@@ -38,9 +38,10 @@ export async function run(argv: readonly string[], io: Io, options: RunOptions =
     code = await perform(context, task);
   };
   let help = "";
-  const program = buildProgram(io, execute, (text) => {
+  const addHelp = (text: string) => {
     help += text;
-  });
+  };
+  const program = buildProgram(io, execute, addHelp, argv[0]);
   try {
     await program.parseAsync([...argv], { from: "user" });
     return code;

@@ -40,11 +40,17 @@ const privateNetworks = listOf(
 );
 
 /**
- * An IPv4 network is listed under its IPv6 names too: NAT64 and 6to4. The mapped form is node's own business.
+ * Made when it is first asked, which most runs never do. An IPv4 network is listed under its IPv6 names too: NAT64 and 6to4.
+ * The mapped form is node's own business.
  * @see https://www.rfc-editor.org/rfc/rfc6052#section-2.1
  * @see https://www.rfc-editor.org/rfc/rfc3056#section-2
  */
-function listOf(...subnets: readonly Subnet[]): BlockList {
+function listOf(...subnets: readonly Subnet[]): () => BlockList {
+  let made: BlockList | undefined;
+  return () => (made ??= blockList(subnets));
+}
+
+function blockList(subnets: readonly Subnet[]): BlockList {
   const list = new BlockList();
   for (const [address, prefix] of subnets) {
     if (address.includes(":")) {
@@ -66,9 +72,9 @@ export function addressKind(text: string): AddressKind {
   const version = isIP(address);
   if (version === 0) return "forbidden";
   const family = version === 6 ? "ipv6" : "ipv4";
-  if (loopback.check(address, family)) return "loopback";
-  if (forbidden.check(address, family)) return "forbidden";
-  return privateNetworks.check(address, family) ? "private" : "public";
+  if (loopback().check(address, family)) return "loopback";
+  if (forbidden().check(address, family)) return "forbidden";
+  return privateNetworks().check(address, family) ? "private" : "public";
 }
 
 /**

@@ -41,7 +41,9 @@ export class Machine {
   }
 
   get env(): Record<string, string> {
-    return { HOME: this.home, PATH: process.env.PATH ?? "", LADING_ENGINE: "store", LADING_OWNER: "alice" };
+    const settings = { LADING_ENGINE: "store", LADING_OWNER: "alice" };
+    // What a run leaves of its compiled code has a test of its own.
+    return { HOME: this.home, PATH: process.env.PATH ?? "", NODE_DISABLE_COMPILE_CACHE: "1", ...settings };
   }
 
   /** Runs the built command line as a child process with pipes. */
