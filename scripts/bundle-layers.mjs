@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 
-/** From `src/`. A layer's file has these modules, and what they import statically. Each one may use those before it. */
+/** From `src/`. A layer's file has these modules, and what they import statically, but what is in the layers below it. */
 const layers = {
   // Every run but `--version`.
   start: ["cli/process", "cli/run", "cli/progress/none", "cli/progress/plain"],
@@ -16,7 +16,15 @@ const layers = {
   ],
   // The registry in process.
   registry: ["server/index", "server/hold"],
+  // A push or a pull: the engine's kind, the store that holds what passes through.
+  transfer: [
+    ...["engines/detect", "engines/store", "content/layout", "operations/push", "operations/pull"],
+    ...["push", "pull"].map((verb) => `cli/commands/${verb}`),
+  ],
 };
+
+/** What is loaded before a layer. */
+const layersBelow = { start: [], client: ["start"], registry: ["start", "client"], transfer: ["start", "client"] };
 
 /** What is loaded without the client. */
 const beforeClient = new Set(["cli/completion", "cli/commands/completion", "cli/progress/json", "cli/progress/tty"]);
@@ -32,7 +40,7 @@ export function bundleLayers(source) {
   /** What is there already whenever a module is imported dynamically. */
   function below(module) {
     const layer = layerOf.get(module);
-    if (layer !== undefined) return Object.keys(layers).slice(0, Object.keys(layers).indexOf(layer));
+    if (layer !== undefined) return layersBelow[layer];
     return beforeClient.has(module) ? ["start"] : ["start", "client"];
   }
 
