@@ -26,6 +26,12 @@ export interface BlobCopyOptions {
   readonly sharedKey: string;
   /** `put` hashes what it takes, as stores on this machine do: then the source need not hash it too. @default false */
   readonly destinationVerifies?: boolean | undefined;
+  /**
+   * The source holds what it has verified itself, and sees when somebody has written to it: then it need not hash again what the
+   * destination checks, as a registry does. What was refused is hashed when it is sent once more, which tells whose fault it was.
+   * @default false
+   */
+  readonly sourceVerified?: boolean | undefined;
   readonly mountFrom?: ((descriptor: Descriptor) => readonly string[]) | undefined;
   /**
    * Both ends hold what they have verified themselves, read-only, and for nobody else: then a file of one may become
@@ -46,13 +52,16 @@ function sided(error: unknown, side: Side, digest?: string): unknown {
 
 /** A byte source whose errors say that they are the source's. */
 function fromSource(
-  { source, destinationVerifies = false }: BlobCopyOptions,
+  { source, destinationVerifies = false, sourceVerified = false }: BlobCopyOptions,
   descriptor: Descriptor,
   onRetry: (reason: Error) => void,
 ): ByteSource {
+  let sent = false;
   return async function* (offset, signal) {
+    const verify = !destinationVerifies && (sent || !sourceVerified);
+    sent = true;
     try {
-      yield* source.get(descriptor, { offset, signal, onRetry, verify: !destinationVerifies });
+      yield* source.get(descriptor, { offset, signal, onRetry, verify });
     } catch (error) {
       throw sided(error, "source", descriptor.digest);
     }

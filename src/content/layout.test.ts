@@ -168,6 +168,22 @@ describe("the files of a layout", () => {
     await expect(randomImage(store)).rejects.toEqual(withCode("unsupported"));
   });
 
+  test("what bears its seal is not hashed for a taker that does, what was written to is", async () => {
+    const store = await openStore();
+    const bytes = randomBytesOf("sealed", 100_000);
+    const descriptor = await putBytes(store, mediaTypes.octetStream, bytes);
+    const path = store.blobs.pathOf(descriptor.digest);
+    const { atime, mtime } = await stat(path);
+    await chmod(path, 0o644);
+    await writeFile(path, Buffer.alloc(bytes.length));
+    await chmod(path, 0o444);
+    const read = (verify: boolean) => readAll(store.get(descriptor, { verify }), bytes.length);
+    await utimes(path, atime, mtime);
+    expect(Buffer.from(await read(false))).toEqual(Buffer.alloc(bytes.length));
+    await utimes(path, atime, new Date(mtime.getTime() + 500));
+    await expect(read(false)).rejects.toEqual(withCode("digest-mismatch"));
+  });
+
   test("a damaged blob is refused, put aside, and can be put again", async () => {
     const store = await openStore();
     const bytes = randomBytesOf("damage", 2_000_000);

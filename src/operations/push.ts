@@ -240,6 +240,7 @@ class Push {
       sharedKey: `push ${this.#context.identity(this.#repository)}`,
       mountFrom: ({ digest }) => mounts.of(this.#repository, credential, digest),
       shareFiles: true,
+      sourceVerified: true,
       signal,
       onEvent: (descriptor, event) => {
         if (!isLayer(descriptor)) return;

@@ -97,7 +97,7 @@ class Upload {
             continue;
           }
           // What its store has put aside by now is damaged, and not missing.
-          if (this.#sourceFailure !== null) throw damaged ?? failed;
+          if (this.#sourceFailure !== null) throw isDamaged(failed) ? failed : (damaged ?? failed);
           const chunked = this.#otherWay(error);
           if (chunked !== null) {
             this.#chunked = chunked;

@@ -1,4 +1,4 @@
-import { chmod, readdir, readFile, rm, unlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LayoutStore } from "../../src/content/layout.js";
@@ -223,6 +223,21 @@ describe("push and pull of a damaged image", () => {
     expect(await json<VerifyJson>("verify", 0)).toMatchObject({ ok: true });
     const again = await lading("pull", "image:safe:1", "app:1", "--json");
     expect(JSON.parse(again.stdout)).toMatchObject({ blobs: { received: 0 }, bytesReceived: 0 });
+  });
+
+  it("what the disk itself forgot is refused by the registry, told as the store's fault, and put aside", async () => {
+    await machine.putImage("app:1", { layers: 2, layerSize: 3_000_000 });
+    const { layer } = await blobsOf("app:1");
+    const { mtime, atime } = await stat(store.blobs.pathOf(layer));
+    await zero(layer);
+    // Nobody has written to it, as far as one can see.
+    await utimes(store.blobs.pathOf(layer), atime, mtime);
+    await chmod(store.blobs.pathOf(layer), 0o444);
+    await refused(machine, ["push", "app:1"], { code: "digest-mismatch", side: "source", exit: 65 }, env());
+    expect(await inRegistry(layer)).toBe(false);
+    const { status } = await registry.handle({ method: "HEAD", url: "/v2/alice/app/manifests/1", headers: {} });
+    expect(status).toBe(404);
+    expect(await aside()).toEqual([expect.stringContaining(digestHex(layer))]);
   });
 });
 
