@@ -351,6 +351,8 @@ function addVerbs(program: Command, execute: Execute, only: string | undefined):
         )
         .option("--log <file>", "write every decision about accounts to a file, - for stderr")
         .option("--gc-interval <duration>", "how often what nothing names is removed, 0 for never", "24h")
+        .option("--scrub-interval <duration>", "how often all blobs are read and looked at, 0 for never", "30d")
+        .option("--scrub-rate <size>", "bytes a second that this reads at most, 0 for no bound", "20M")
         .option("--no-delete", "delete nothing: no tag, no manifest, no blob")
         .option("--automatic-mount", "with accounts: look for blobs in all repositories that the caller may read")
         .option("--sparse", "take manifests whose content is not, or not all, in the repository"),

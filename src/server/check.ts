@@ -1,10 +1,12 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { createHasher, type Digest, digestAlgorithm, isDigest } from "../oci/digest.js";
+import { type Digest, isDigest } from "../oci/digest.js";
 import { children, parseManifest } from "../oci/manifest.js";
 import { isForeignLayerType } from "../oci/media-types.js";
+import { checkBlobs } from "./blob-check.js";
 import type { Context } from "./context.js";
 import { readLink } from "./links.js";
 import { type ManifestRecord, readManifestRecord } from "./manifest-record.js";
+import { ReadRate } from "./read-rate.js";
+import { noteScrubbed } from "./scrub.js";
 import { digestName, folders, repositoriesOf, type Storage } from "./storage/storage.js";
 import { readTag } from "./tags.js";
 
@@ -74,7 +76,6 @@ class Check {
   readonly #options: CheckOptions;
   readonly #problems: Problem[] = [];
   readonly #counts = { repositories: 0, tags: 0, manifests: 0, blobs: 0, bytes: 0, quarantined: 0 };
-  #started = performance.now();
 
   constructor(context: Context, options: CheckOptions) {
     this.#context = context;
@@ -173,41 +174,14 @@ class Check {
   }
 
   async #blobs(): Promise<void> {
-    for await (const { digest, size } of this.#storage.blobs()) {
-      this.#options.signal?.throwIfAborted();
+    const { rate, quarantine, signal } = this.#options;
+    const reading = { quarantine: quarantine === true, signal, rate: new ReadRate(rate ?? null) };
+    for await (const { digest, bytes, problem, quarantined } of checkBlobs(this.#context, reading)) {
       this.#counts.blobs++;
-      const kind = await this.#hash(digest, size);
-      if (kind === null) continue;
-      this.#problems.push({ kind, repository: null, tag: null, digest });
-      if (kind !== "blob-corrupt" || this.#options.quarantine !== true) continue;
-      const moved = await this.#storage.exclusive(`blob@${digest}`, null, () => this.#storage.quarantineBlob(digest));
-      if (moved) this.#counts.quarantined++;
+      this.#counts.bytes += bytes;
+      if (problem !== null) this.#problems.push({ kind: problem, repository: null, tag: null, digest });
+      if (quarantined) this.#counts.quarantined++;
     }
-  }
-
-  async #hash(digest: Digest, size: number): Promise<ProblemKind | null> {
-    const hasher = createHasher(digestAlgorithm(digest));
-    try {
-      for await (const chunk of this.#storage.blobBytes(digest, 0, size - 1)) {
-        hasher.update(chunk);
-        await this.#slow(chunk.length);
-      }
-      return hasher.digest() === digest ? null : "blob-corrupt";
-    } catch (error) {
-      this.#options.signal?.throwIfAborted();
-      // a collection may have been faster
-      if ((await this.#storage.blobSize(digest)) === null) return null;
-      this.#context.onError(error);
-      return "blob-unreadable";
-    }
-  }
-
-  /** Waits where more was read than the rate allows. */
-  async #slow(bytes: number): Promise<void> {
-    this.#counts.bytes += bytes;
-    const { rate, signal } = this.#options;
-    if (!rate) return;
-    const ahead = (this.#counts.bytes / rate) * 1000 - (performance.now() - this.#started);
-    if (ahead > 10) await sleep(ahead, undefined, signal ? { signal } : {});
+    if (quarantine === true) await noteScrubbed(this.#storage, this.#context.now());
   }
 }

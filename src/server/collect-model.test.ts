@@ -8,7 +8,7 @@ describe("pushes, mounts, tags, deletes, collections and crashes in any order", 
     ["filesystem", 400],
   ] as const)(
     "lose nothing that was acknowledged and not deleted: %s",
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (storage, steps) => {
       const seed = Number(process.env.LADING_MODEL_SEED ?? Date.now() % 1_000_000);
       const report = await runModel({ seed, steps, storage });

@@ -1,13 +1,9 @@
-import { isLadingError } from "../errors.js";
 import type { CollectReport } from "./collect-report.js";
+import { type Alarms, regularly } from "./regularly.js";
 import type { Upkeep } from "./upkeep.js";
 
-/** A timer waits for no longer than this, in ms. */
-const longest = 60 * 60 * 1000;
-
 /**
- * Collects every so often, counted from the last collection, whoever made it: so that a server which is started anew
- * each day does so too.
+ * Collects every so often, counted from the last collection, whoever made it.
  * @param interval ms
  * @returns What ends it, and waits for a collection that runs.
  */
@@ -17,37 +13,16 @@ export function collectRegularly(
   {
     onReport,
     onError,
-    now = Date.now,
+    alarms,
   }: {
     readonly onReport: (report: CollectReport) => void;
     readonly onError: (error: unknown) => void;
-    readonly now?: () => number;
+    readonly alarms?: Alarms;
   },
 ): () => Promise<void> {
-  const ended = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  let running: Promise<void> = Promise.resolve();
-  let failed = Number.NEGATIVE_INFINITY;
-  const look = async (): Promise<void> => {
-    try {
-      const last = Math.max((await upkeep.lastCollected()) ?? Number.NEGATIVE_INFINITY, failed);
-      if (last + interval <= now()) onReport(await upkeep.collect({ signal: ended.signal }));
-    } catch (error) {
-      failed = now();
-      // another one runs, or we are ending
-      if (!ended.signal.aborted && !(isLadingError(error) && error.code === "conflict")) onError(error);
-    }
-    if (ended.signal.aborted) return;
-    timer = setTimeout(start, Math.min(interval, longest));
-    timer.unref();
-  };
-  const start = (): void => {
-    running = look();
-  };
-  start();
-  return async () => {
-    ended.abort();
-    clearTimeout(timer);
-    await running;
-  };
+  return regularly({
+    ...{ interval, onError, alarms },
+    last: () => upkeep.lastCollected(),
+    run: async (signal) => onReport(await upkeep.collect({ signal })),
+  });
 }

@@ -34,4 +34,6 @@ export type { Quota } from "./quotas.js";
 export { createRegistry, type Registry, type RegistryOptions } from "./registry.js";
 export type { RetentionPolicy } from "./retention-policy.js";
 export type { Action } from "./route.js";
+export type { ScrubOptions, ScrubReport } from "./scrub.js";
+export { scrubRegularly } from "./scrub-regularly.js";
 export { restoreRegistry, type Upkeep } from "./upkeep.js";

@@ -52,7 +52,10 @@ export async function getManifest(
   const found = await resolve(storage, repository, reference);
   if (found === null) throw manifestUnknown();
   // whoever asks whether it is there may leave it out of a push
-  if (method === "HEAD" && found.condemned) await revive(repository, found.digest, request, context);
+  if (method === "HEAD") {
+    if (await isDamaged(storage, repository, found.digest)) throw manifestUnknown();
+    if (found.condemned) await revive(repository, found.digest, request, context);
+  }
   const { digest, mediaType, size } = found;
   const etag = `"${digest}"`;
   const headers = { "docker-content-digest": digest, etag };
@@ -62,6 +65,24 @@ export async function getManifest(
   const bytes: Uint8Array[] = [];
   for await (const chunk of storage.blobBytes(digest, 0, size - 1)) bytes.push(chunk);
   return reply(200, content, Buffer.concat(bytes));
+}
+
+/**
+ * Whether something that a manifest leads to was quarantined, and has not been pushed again. Whoever would leave the
+ * manifest out of a push has to look at its blobs then.
+ */
+async function isDamaged(storage: Storage, repository: string, manifest: Digest): Promise<boolean> {
+  const quarantined = await storage.quarantinedBlobs();
+  if (quarantined.size === 0) return false;
+  const seen = new Set<Digest>();
+  const queue = [manifest];
+  for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
+    if (seen.has(digest)) continue;
+    seen.add(digest);
+    if (quarantined.has(digest) && (await storage.blobSize(digest)) === null) return true;
+    queue.push(...((await readManifestRecord(storage, repository, digest))?.references ?? []));
+  }
+  return false;
 }
 
 /** @throws Fault where it has been removed meanwhile */

@@ -5,6 +5,7 @@ import type { CollectOptions, CollectReport } from "./collect-report.js";
 import type { Context } from "./context.js";
 import type { Quota } from "./quotas.js";
 import { listPolicies, type RetentionPolicy, removePolicy, setPolicy } from "./retention-policy.js";
+import { lastScrubbed, type ScrubOptions, type ScrubReport, scrub } from "./scrub.js";
 
 /** What the operator of a registry does with it, while it serves or not. */
 export interface Upkeep {
@@ -17,6 +18,16 @@ export interface Upkeep {
   lastCollected(): Promise<number | null>;
   /** Looks whether all is there, and is what it is called. */
   check(options?: CheckOptions): Promise<CheckReport>;
+  /**
+   * Reads every blob, and takes out of reach those that are not what their digest says. One that was broken off goes on.
+   * @throws LadingError `cancelled`, `io`
+   */
+  scrub(options?: ScrubOptions): Promise<ScrubReport>;
+  /**
+   * When a scrub, or a check with `quarantine`, last came to its end, in ms since the epoch; for a registry that knows of
+   * none, when this was first asked.
+   */
+  lastScrubbed(): Promise<number>;
   /**
    * Copies the registry, which may be serving, to a new folder or a new `.tar`.
    * @throws LadingError `conflict` where the target is there, or a collection runs; `io`, `no-space`
@@ -47,6 +58,8 @@ export function createUpkeep(context: Context, track: <T>(task: Promise<T>) => P
   return {
     collect: (options) => (options?.dryRun === true ? reading : writing)(() => collect(context, options)),
     lastCollected: () => reading(() => lastCollected(storage)),
+    scrub: (options) => writing(() => scrub(context, options)),
+    lastScrubbed: () => writing(() => lastScrubbed(context)),
     check: (options) => writing(() => check(context, options)),
     // it is seldom wanted, and loads what only it needs
     backup: (path, options) =>

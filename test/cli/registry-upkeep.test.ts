@@ -1,6 +1,7 @@
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { serve as startServing } from "../faults/killed-server.js";
 import { storedBlobs } from "../faults/stored-blobs.js";
 import { type RunningRegistry, startOwnRegistry } from "../support/own-registry.js";
 import { failureOf } from "./failure.js";
@@ -149,14 +150,38 @@ describe("registry check", () => {
     expect(await printed("check", "", 65)).toMatchObject({ ok: false, problems: [missing] });
     expect(failureOf(await pull("app:1", "missing"))).toMatchObject({ digest: layer.digest, exit: 72 });
 
-    // a client that asks for the blob sends it again; Lading takes a tag that stands for the image as done
-    const blob = await fetch(`${server.url}/v2/alice/app/blobs/${layer.digest}`, { method: "HEAD" });
-    expect(blob.status).toBe(404);
-    const removed = await machine.lading(["rm", `${host}/alice/app:1`, "--yes"]);
-    expect(removed.code, removed.stderr).toBe(0);
+    // whoever asks for the manifest by HEAD, as a push does, is not told that all is there already
+    const head = { method: "HEAD" };
+    for (const path of [`blobs/${layer.digest}`, "manifests/1", `manifests/${digest}`]) {
+      expect((await fetch(`${server.url}/v2/alice/app/${path}`, head)).status, path).toBe(404);
+    }
     expect(await pushed("app:1", "check")).toBe(digest);
+    expect((await fetch(`${server.url}/v2/alice/app/manifests/1`, head)).status).toBe(200);
     expect(await printed("check", "")).toMatchObject({ ok: true, problems: [] });
     expect(await pull("app:1", "repaired")).toMatchObject({ code: 0 });
+  });
+});
+
+describe("serve --scrub-interval", () => {
+  it("takes a corrupt blob out of reach while it serves, and `lading push` repairs it", async () => {
+    const digest = await pushed("app:1", "scrub");
+    const [layer] = (await manifestOf(digest)).layers;
+    const file = (await storedBlobs(data)).find((blob) => blob.digest === layer.digest)?.path ?? "";
+    await server.close();
+    const bytes = await readFile(file);
+    bytes[0] = (bytes[0] ?? 0) ^ 1;
+    await chmod(file, 0o644);
+    await writeFile(file, bytes);
+    const flags = ["--scrub-interval", "1s", "--scrub-rate", "1G"];
+    const scrubbing = await startServing(machine, data, flags);
+    host = new URL(scrubbing.url).host;
+    const blob = `${scrubbing.url}/v2/alice/app/blobs/${layer.digest}`;
+    const status = async () => (await fetch(blob, { method: "HEAD" })).status;
+    await vi.waitFor(async () => expect(await status()).toBe(404), { timeout: 30_000, interval: 100 });
+    expect(await pushed("app:1", "scrub")).toBe(digest);
+    expect(await status()).toBe(200);
+    await scrubbing.end("SIGTERM");
+    expect(await printed("check", "")).toMatchObject({ ok: true, problems: [] });
   });
 });
 

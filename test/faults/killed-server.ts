@@ -12,8 +12,8 @@ export interface Serving {
   end(signal: NodeJS.Signals): Promise<void>;
 }
 
-export async function serve(machine: Machine, data: string): Promise<Serving> {
-  const child: ChildProcess = spawn(process.execPath, [program, "serve", "--data", data, "--port", "0"], {
+export async function serve(machine: Machine, data: string, flags: readonly string[] = []): Promise<Serving> {
+  const child: ChildProcess = spawn(process.execPath, [program, "serve", "--data", data, "--port", "0", ...flags], {
     env: machine.env,
     stdio: ["ignore", "pipe", "ignore"],
   });

@@ -135,6 +135,7 @@ export function steppedStorage(inner: Storage, stepper: Stepper): Storage {
     condemnBlob: (...blob) => stepper.step(() => inner.condemnBlob(...blob)),
     removeBlob: (...blob) => stepper.step(() => inner.removeBlob(...blob)),
     quarantineBlob: (digest) => stepper.step(() => inner.quarantineBlob(digest)),
+    quarantinedBlobs: () => inner.quarantinedBlobs(),
     createUpload: async (...upload) => wrapUpload(await stepper.step(() => inner.createUpload(...upload))),
     openUpload: async (...upload) => {
       const found = await stepper.step(() => inner.openUpload(...upload));

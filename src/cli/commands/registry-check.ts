@@ -30,7 +30,9 @@ export const check: Implementation<[], Options> = async (context, _args, options
     hint:
       corrupt && quarantine !== true
         ? "--quarantine takes corrupt blobs out of reach, so that pushing them again repairs them"
-        : "push again what is missing, after `lading rm` of the tags that need it",
+        : corrupt
+          ? "push again the images that have what was corrupt"
+          : "push again what is missing; where that changes nothing, after `lading rm` of the tags that need it",
   });
   return { json, lines, verdict };
 };

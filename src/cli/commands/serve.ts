@@ -1,13 +1,13 @@
 import { isLadingError, LadingError, throwIfAborted } from "../../errors.js";
 import { authorityOf } from "../../image/reference.js";
-import type { CollectReport, Registry } from "../../server/index.js";
+import type { CollectReport, Registry, ScrubReport } from "../../server/index.js";
 import type { Implementation } from "../command.js";
 import type { CommandContext } from "../command-context.js";
 import { dataFolder } from "../data-folder.js";
 import { openDecisionLog } from "../decision-log.js";
 import { parseAge } from "../duration.js";
 import { safeJson } from "../safe-text.js";
-import { formatSize } from "../size.js";
+import { formatSize, parseSize } from "../size.js";
 
 interface Options {
   readonly data?: string;
@@ -20,6 +20,8 @@ interface Options {
   readonly trustProxy?: readonly string[];
   readonly log?: string;
   readonly gcInterval: string;
+  readonly scrubInterval: string;
+  readonly scrubRate: string;
   readonly automaticMount?: boolean;
   /** False for `--no-delete`. */
   readonly delete: boolean;
@@ -30,11 +32,11 @@ const grace = 10_000;
 
 export const serve: Implementation<[], Options> = async (context, _args, options) => {
   const port = portOf(options.port);
-  const interval = parseAge(options.gcInterval);
+  const gcInterval = parseAge(options.gcInterval);
+  const scrub = { interval: parseAge(options.scrubInterval), rate: parseSize(options.scrubRate) || null };
   const directory = options.data ?? (await dataFolder(context));
-  const { collectRegularly, createRegistry, folderHasAccounts, heldBy, holderOf, holdFolder, listen } = await import(
-    "../../server/index.js"
-  );
+  const { collectRegularly, createRegistry, folderHasAccounts, heldBy, holderOf, holdFolder, listen, scrubRegularly } =
+    await import("../../server/index.js");
   throwIfAborted(context.signal);
   const isNew = !(await folderHasAccounts(directory));
   const accounts = options.accounts === true || !isNew;
@@ -67,13 +69,23 @@ export const serve: Implementation<[], Options> = async (context, _args, options
         const started = { url: server.url, urls: server.urls, data: directory, pid: process.pid };
         context.io.stdout.write(`${context.flags.json === true ? safeJson(started) : server.url}\n`);
         context.reporter.note(`serving ${directory}; Ctrl-C ends it`);
-        const onReport = ({ blobs, uploads }: CollectReport) => {
+        const onCollected = ({ blobs, uploads }: CollectReport) => {
           const freed = blobs.removedBytes + uploads.removedBytes;
           if (freed > 0) context.reporter.note(`collected ${formatSize(freed)} that nothing named any more`);
         };
-        const stop = interval === 0 ? null : collectRegularly(registry.upkeep, interval, { onReport, onError });
+        const onScrubbed = ({ quarantined }: ScrubReport) => {
+          for (const digest of quarantined) context.reporter.warning(`${digest} was corrupt, and is quarantined`);
+        };
+        const stops = [
+          ...(gcInterval === 0
+            ? []
+            : [collectRegularly(registry.upkeep, gcInterval, { onReport: onCollected, onError })]),
+          ...(scrub.interval === 0
+            ? []
+            : [scrubRegularly(registry.upkeep, { ...scrub, onReport: onScrubbed, onError })]),
+        ];
         await fired(context.signal);
-        await stop?.();
+        await Promise.all(stops.map((stop) => stop()));
         context.reporter.note("ending: waiting for what is under way");
         await server.close(grace);
       } finally {

@@ -88,8 +88,8 @@ export class BlobFiles implements Blobs {
     const { fs } = this.#options;
     for (const algorithm of ["sha256", "sha512"] as const) {
       const folder = join(this.#root, "blobs", algorithm);
-      for (const part of (await ifThere(fs.readdir(folder))) ?? []) {
-        for (const hex of (await ifThere(fs.readdir(join(folder, part)))) ?? []) {
+      for (const part of ((await ifThere(fs.readdir(folder))) ?? []).sort()) {
+        for (const hex of ((await ifThere(fs.readdir(join(folder, part)))) ?? []).sort()) {
           const digest = `${algorithm}:${hex}`;
           const size = isDigest(digest) ? await this.blobSize(digest) : null;
           if (size !== null) yield { digest: digest as Digest, size };
@@ -152,6 +152,11 @@ export class BlobFiles implements Blobs {
       if (durable) await syncDirectory(fs, folder);
       return true;
     });
+  }
+
+  async quarantinedBlobs(): Promise<ReadonlySet<Digest>> {
+    const names = (await ifThere(this.#options.fs.readdir(join(this.#root, "corrupt")))) ?? [];
+    return new Set(names.map(digestOfName).filter((digest) => digest !== null));
   }
 }
 

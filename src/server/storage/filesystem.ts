@@ -91,6 +91,7 @@ export class FilesystemStorage implements Storage {
   readonly condemnBlob: Storage["condemnBlob"] = (...blob) => this.#blobs.condemnBlob(...blob);
   readonly removeBlob: Storage["removeBlob"] = (...blob) => this.#blobs.removeBlob(...blob);
   readonly quarantineBlob: Storage["quarantineBlob"] = (digest) => this.#blobs.quarantineBlob(digest);
+  readonly quarantinedBlobs: Storage["quarantinedBlobs"] = () => this.#blobs.quarantinedBlobs();
 
   async createUpload(repository: string, id: string, subject: string | null): Promise<Upload> {
     const directory = this.#uploadPath(repository, id);

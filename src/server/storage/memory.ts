@@ -138,7 +138,10 @@ export class MemoryStorage implements Storage {
   }
 
   async *blobs(): AsyncIterable<StoredBlob> {
-    for (const [digest, bytes] of [...this.#content.blobs]) yield { digest, size: bytes.length };
+    for (const digest of [...this.#content.blobs.keys()].sort()) {
+      const bytes = this.#content.blobs.get(digest);
+      if (bytes !== undefined) yield { digest, size: bytes.length };
+    }
   }
 
   async *condemnedBlobs(): AsyncIterable<CondemnedBlob> {
@@ -163,6 +166,10 @@ export class MemoryStorage implements Storage {
     this.#content.condemned.delete(digest);
     this.#content.blobs.delete(digest);
     return size;
+  }
+
+  async quarantinedBlobs(): Promise<ReadonlySet<Digest>> {
+    return new Set(this.#content.corrupt.keys());
   }
 
   async quarantineBlob(digest: Digest): Promise<boolean> {

@@ -56,7 +56,7 @@ export interface Blobs {
   adoptBlob(digest: Digest, size: number, path: string): Promise<boolean>;
   /** The file that a blob is, which is never written again; null where there is none. */
   blobPath(digest: Digest): Promise<string | null>;
-  /** All that are there, in no order. */
+  /** All that are there, in the order of their digests. */
   blobs(): AsyncIterable<StoredBlob>;
   condemnedBlobs(): AsyncIterable<CondemnedBlob>;
   /** Makes sure that a blob is live. Its bytes, or null where it is not there. */
@@ -67,6 +67,8 @@ export interface Blobs {
   removeBlob(digest: Digest, before: number): Promise<number | null>;
   /** Takes a blob that is not what its digest says out of reach, and keeps it aside. False where it is not there. */
   quarantineBlob(digest: Digest): Promise<boolean>;
+  /** Those that were taken out of reach, though they may be there again: none, mostly, and this is quick then. */
+  quarantinedBlobs(): Promise<ReadonlySet<Digest>>;
 }
 
 /**
