@@ -68,12 +68,13 @@ export async function linkBlob(
     const isNew = (await storage.get(folder, name)) === null;
     if (await (isNew ? quotas.reserve(repository, size, link) : link())) await enterLinked(context, repository);
     if (!(await place())) return false;
-    // one that was there before may have gone while the bytes came
-    while ((await storage.get(folder, name)) === null) {
-      await quotas.reserve(repository, size, link);
+    // one that was there before may have been condemned while the bytes came, or have gone
+    while (true) {
+      const found = await readLink(storage, repository, digest);
+      if (found !== null && found.condemned === undefined) return true;
+      await (found === null ? quotas.reserve(repository, size, link) : link());
       if ((await storage.reviveBlob(digest)) === null) return false;
     }
-    return true;
   });
 }
 

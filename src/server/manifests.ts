@@ -9,7 +9,7 @@ import { namesEntityTag } from "./entity-tag.js";
 import { Fault } from "./fault.js";
 import { touchLink } from "./links.js";
 import { receiveManifest } from "./manifest-body.js";
-import { type ManifestRecord, readManifestRecord, touchManifest, writeManifestRecord } from "./manifest-record.js";
+import { enterManifest, type ManifestRecord, readManifestRecord, touchManifest } from "./manifest-record.js";
 import { addReferrer, removeReferrer } from "./referrers.js";
 import { reply } from "./reply.js";
 import { matchesAny, retentionPolicyOf } from "./retention-policy.js";
@@ -175,8 +175,8 @@ export async function putManifest(
   }
   const { subject } = manifest;
   const descriptor = { mediaType, digest, size: bytes.length };
-  // With many at once, each tag by one of them, the model has found a run that nobody has explained yet
-  await storage.exclusive(repository, request.signal, async () => {
+  // Many may be pushed to a repository at once, each tag by one of them.
+  await storage.shared({ scope: repository, parts: tags }, request.signal, async () => {
     for (const tag of tags) await checkPreconditions(request, repository, tag, storage);
     for (const tag of tags) await checkMovable(storage, repository, tag, digest);
     await touchReferences(repository, manifest, context);
@@ -192,7 +192,7 @@ export async function putManifest(
         artifactType: manifest.artifactType,
         references: [...new Set(children(manifest).map((child) => child.digest))],
       };
-      await writeManifestRecord(storage, repository, digest, record);
+      await enterManifest(storage, repository, digest, record);
       // a collection that did not know the record yet may have taken the bytes before it was written
       if ((await storage.reviveBlob(digest)) === null) await storage.addBlob(digest, bytes);
     };

@@ -36,12 +36,31 @@ describe("a mutex with keys", () => {
     expect(await Promise.all(all)).toEqual(["one", "two", "other"]);
   });
 
+  it("lets those that share a key run together, never beside one that is alone, nor past one that waits to be", async () => {
+    const { mutex, log, task, end } = stage();
+    const all = [
+      mutex.share("a", task("first")),
+      mutex.share("a", task("second")),
+      mutex.run("a", task("alone")),
+      mutex.share("a", task("late")),
+    ];
+    await settle();
+    expect(log).toEqual(["first begins", "second begins"]);
+    await end("second");
+    await end("first");
+    expect(log.slice(2)).toEqual(["second ends", "first ends", "alone begins"]);
+    await end("alone");
+    expect(log.slice(5)).toEqual(["alone ends", "late begins"]);
+    await end("late");
+    await Promise.all(all);
+  });
+
   it("goes on after a task that fails", async () => {
     const mutex = new KeyedMutex();
     const fail = async () => {
       throw new Error("no");
     };
-    const failed = mutex.run("a", fail).catch(() => "failed");
-    expect(await Promise.all([failed, mutex.run("a", async () => "well")])).toEqual(["failed", "well"]);
+    const failed = [mutex.run("a", fail), mutex.share("a", fail)].map((task) => task.catch(() => "failed"));
+    expect(await Promise.all([...failed, mutex.run("a", async () => "well")])).toEqual(["failed", "failed", "well"]);
   });
 });

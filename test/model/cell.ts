@@ -47,4 +47,14 @@ export class Cell<V> {
   settle(value: V, time: number): void {
     this.#writes = [{ value, start: time, end: time, acknowledged: true, onlyFrom: null }];
   }
+
+  /** It is at rest and was seen to have this value; but a write that nobody was told the end of may still show later. */
+  settleForNow(value: V, time: number): void {
+    const possible = this.candidates();
+    const doubtful = this.#writes.filter(
+      (write) => !write.acknowledged && write.value !== value && possible.has(write.value),
+    );
+    // begun before all of them, so that it is not taken for what undid them
+    this.#writes = [{ value, start: -1, end: time, acknowledged: true, onlyFrom: null }, ...doubtful];
+  }
 }

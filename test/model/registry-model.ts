@@ -346,8 +346,10 @@ class RegistryModel {
     return status;
   }
 
-  #promise(repository: string, digest: Digest): void {
-    this.#promised.set(`${repository}@${digest}`, this.#clock + grace);
+  /** @param asked When the client asked, by the clock: the answer may have been long on its way. */
+  #promise(repository: string, digest: Digest, asked: number): void {
+    const key = `${repository}@${digest}`;
+    this.#promised.set(key, Math.max(this.#promised.get(key) ?? 0, asked + grace));
   }
 
   /** 5xx is right where the disk was full; 403 where a quota is, 409 where a tag may not move. */
@@ -361,6 +363,7 @@ class RegistryModel {
   async #pushBlob(repository: string, { digest, bytes }: Content): Promise<boolean> {
     const cell = this.#cell(this.#links, `${repository}@${digest}`, "none" as const);
     const base = `/v2/${repository}/blobs/uploads/`;
+    let asked = this.#clock;
     const status = await this.#write(cell, "there", 201, async () => {
       if (this.#random.chance(0.4)) return await this.#send("POST", `${base}?digest=${digest}`, bytes);
       const begun = await this.#send("POST", base);
@@ -369,22 +372,24 @@ class RegistryModel {
       const middle = this.#random.below(bytes.length);
       const patched = await this.#send("PATCH", location, bytes.subarray(0, middle));
       if (patched.status !== 202) return patched;
+      asked = this.#clock;
       return await this.#send("PUT", `${location}?digest=${digest}`, bytes.subarray(middle));
     });
     // a session ends where the clock went far
     this.#expectStatus(status, [201, 404], "the push of a blob", repository);
     if (status !== 201) return false;
-    this.#promise(repository, digest);
+    this.#promise(repository, digest, asked);
     return true;
   }
 
   async #mount(repository: string, from: string, { digest }: Content): Promise<void> {
+    const asked = this.#clock;
     const cell = this.#cell(this.#links, `${repository}@${digest}`, "none" as const);
     const status = await this.#write(cell, "there", 201, () =>
       this.#send("POST", `/v2/${repository}/blobs/uploads/?mount=${digest}&from=${from}`),
     );
     this.#expectStatus(status, [201, 202], "a mount", repository);
-    if (status === 201) this.#promise(repository, digest);
+    if (status === 201) this.#promise(repository, digest, asked);
   }
 
   async #abandon(repository: string, { bytes }: Content): Promise<void> {
@@ -401,9 +406,10 @@ class RegistryModel {
   async #pushManifest(repository: string, manifest: ManifestContent, tag: string | null): Promise<boolean> {
     const started = this.#clock;
     for (const blob of manifest.blobs) {
+      const asked = this.#clock;
       const { status } = await this.#send("HEAD", `/v2/${repository}/blobs/${blob.digest}`);
       this.#expectStatus(status, [200, 404], "HEAD of a blob");
-      if (status === 200) this.#promise(repository, blob.digest);
+      if (status === 200) this.#promise(repository, blob.digest, asked);
       else if (!(await this.#pushBlob(repository, blob))) return false;
     }
     for (const inner of manifest.manifests) {
@@ -540,7 +546,10 @@ class RegistryModel {
         const kept = (this.#promised.get(key) ?? 0) > this.#clock && !candidates.has("none");
         if (kept && status !== 200) this.#fail(`${key} was promised and is gone`);
         if (status === 200 && !candidates.has("there")) this.#fail(`${key} is there, though nobody gave it`);
-        cell.settle(status === 200 ? "there" : "none", this.#time++);
+        if (status === 200) cell.settle("there", this.#time++);
+        // The link of an upload that failed at its end stays, and leads nowhere: until a collection takes it, or
+        // another repository brings the bytes.
+        else cell.settleForNow("none", this.#time++);
       }
     }
     const held = (await registry.upkeep.quotas()).find(({ owner }) => owner === "bound")?.used ?? 0;

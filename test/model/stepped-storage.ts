@@ -1,4 +1,4 @@
-import { KeyedMutex } from "../../src/server/mutex.js";
+import { KeyedMutex, runInParts } from "../../src/server/mutex.js";
 import type { Storage, Upload } from "../../src/server/storage/storage.js";
 import type { Seeded } from "./seeded.js";
 
@@ -143,6 +143,7 @@ export function steppedStorage(inner: Storage, stepper: Stepper): Storage {
     },
     countUploads: (repository) => stepper.step(() => inner.countUploads(repository)),
     exclusive: (scope, _signal, task) => mutex.run(scope, task),
+    shared: ({ scope, parts }, _signal, task) => mutex.share(scope, () => runInParts(mutex, scope, parts, task)),
     sweep: (before) => stepper.step(() => inner.sweep(before)),
     instanceId: async () => null,
   };

@@ -4,7 +4,7 @@ import { sealTime } from "../../content/sealed-file.js";
 import { type Digest, digestAlgorithm, digestHex, isDigest } from "../../oci/digest.js";
 import { KeyedMutex } from "../mutex.js";
 import { adoptFile } from "./adopt-file.js";
-import { ensureDirectory, syncDirectory, writeWhole } from "./durable.js";
+import { ensureDirectory, moveFile, syncDirectory, syncName, writeWhole } from "./durable.js";
 import { readFileRange } from "./read-file.js";
 import type { RecordFiles, RecordFilesOptions } from "./record-files.js";
 import {
@@ -15,6 +15,7 @@ import {
   digestOfName,
   type StoredBlob,
 } from "./storage.js";
+import { TurnMemory } from "./turn-memory.js";
 
 /** Blobs as files that are never written again. That one is condemned is noted beside it, in a record. */
 export class BlobFiles implements Blobs {
@@ -22,11 +23,14 @@ export class BlobFiles implements Blobs {
   readonly #records: RecordFiles;
   readonly #options: RecordFilesOptions;
   readonly #mutex = new KeyedMutex();
+  /** Bytes of each, null where there is none. */
+  readonly #sizes: TurnMemory<number | null>;
 
   constructor(root: string, records: RecordFiles, options: RecordFilesOptions) {
     this.#root = root;
     this.#records = records;
     this.#options = options;
+    this.#sizes = new TurnMemory(options.turn ?? (() => null));
   }
 
   #path(digest: Digest): string {
@@ -35,7 +39,10 @@ export class BlobFiles implements Blobs {
   }
 
   async blobSize(digest: Digest): Promise<number | null> {
-    return (await ifThere(this.#options.fs.stat(this.#path(digest))))?.size ?? null;
+    return await this.#sizes.read(
+      digest,
+      async () => (await ifThere(this.#options.fs.stat(this.#path(digest))))?.size ?? null,
+    );
   }
 
   blobBytes(digest: Digest, start: number, end: number): AsyncIterable<Uint8Array> {
@@ -46,7 +53,9 @@ export class BlobFiles implements Blobs {
     const { fs, ...options } = this.#options;
     await this.#mutex.run(digest, async () => {
       if ((await this.#revive(digest)) === bytes.length) return await touch(fs, this.#path(digest));
-      await writeWhole(fs, this.#path(digest), bytes, { ...options, mode: 0o444 });
+      await this.#sizes.change(digest, bytes.length, () =>
+        writeWhole(fs, this.#path(digest), bytes, { ...options, mode: 0o444 }),
+      );
       await touch(fs, this.#path(digest));
     });
   }
@@ -54,7 +63,9 @@ export class BlobFiles implements Blobs {
   async adoptBlob(digest: Digest, size: number, path: string): Promise<boolean> {
     return await this.#mutex.run(digest, async () => {
       const target = this.#path(digest);
-      if ((await this.#revive(digest)) !== size) return await adoptFile(path, target, { size, ...this.#options });
+      if ((await this.#revive(digest)) !== size) {
+        return await this.#sizes.change(digest, size, () => adoptFile(path, target, { size, ...this.#options }));
+      }
       await touch(this.#options.fs, target);
       return true;
     });
@@ -73,13 +84,13 @@ export class BlobFiles implements Blobs {
         await touch(fs, path);
         return false;
       }
-      const directory = join(path, "..");
-      await ensureDirectory(fs, directory, durable);
       await touch(fs, from);
-      await fs.rename(from, path);
-      // a blob never changes again; where the file system has no modes, nothing is lost
-      if (process.platform !== "win32") await fs.chmod(path, 0o444).catch(() => undefined);
-      if (durable) await syncDirectory(fs, directory);
+      await this.#sizes.change(digest, size, async () => {
+        await moveFile(fs, from, path, durable);
+        // a blob never changes again; where the file system has no modes, nothing is lost
+        if (process.platform !== "win32") await fs.chmod(path, 0o444).catch(() => undefined);
+        if (durable) await syncName(fs, path);
+      });
       return true;
     });
   }
@@ -136,7 +147,9 @@ export class BlobFiles implements Blobs {
       if (since === null || since > before) return null;
       const size = (await this.blobSize(digest)) ?? 0;
       // the note goes last: where the process dies in between, it only names what is gone
-      await ifThere(this.#options.fs.unlink(this.#path(digest)));
+      await this.#sizes.change(digest, null, async () => {
+        await ifThere(this.#options.fs.unlink(this.#path(digest)));
+      });
       await this.#records.delete(condemnedFolder, digestName(digest));
       return size;
     });
@@ -147,10 +160,12 @@ export class BlobFiles implements Blobs {
     return await this.#mutex.run(digest, async () => {
       const folder = join(this.#root, "corrupt");
       await ensureDirectory(fs, folder, durable);
-      const moved = await ifThere(fs.rename(this.#path(digest), join(folder, digestName(digest))).then(() => true));
-      if (moved === null) return false;
-      if (durable) await syncDirectory(fs, folder);
-      return true;
+      return await this.#sizes.change(digest, null, async () => {
+        const moved = await ifThere(fs.rename(this.#path(digest), join(folder, digestName(digest))).then(() => true));
+        if (moved === null) return false;
+        if (durable) await syncDirectory(fs, folder);
+        return true;
+      });
     });
   }
 

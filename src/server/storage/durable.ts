@@ -48,11 +48,42 @@ async function syncNow(fs: FileSystem, directory: string): Promise<void> {
   }
 }
 
+/** Folders that are being made, whose names are not durable yet. */
+const makings = new WeakMap<FileSystem, Set<Promise<void>>>();
+
 /** Makes a folder and those above it, and their names durable. */
 export async function ensureDirectory(fs: FileSystem, directory: string, durable: boolean): Promise<void> {
+  const running = makings.get(fs) ?? new Set<Promise<void>>();
+  makings.set(fs, running);
+  const making = makeDirectory(fs, directory, durable);
+  running.add(making);
+  try {
+    await making;
+  } finally {
+    running.delete(making);
+  }
+}
+
+async function makeDirectory(fs: FileSystem, directory: string, durable: boolean): Promise<void> {
   const first = await fs.mkdir(directory, { recursive: true, mode: 0o700 });
   if (first === undefined || !durable) return;
   for (let made = directory; made.length >= first.length; made = dirname(made)) await syncDirectory(fs, dirname(made));
+}
+
+/** Gives a file another name, in a folder that is made where it is missing. Nothing of it is durable yet. */
+export async function moveFile(fs: FileSystem, from: string, path: string, durable: boolean): Promise<void> {
+  try {
+    await fs.rename(from, path);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+    await ensureDirectory(fs, dirname(path), durable);
+    await fs.rename(from, path);
+  }
+}
+
+/** Makes the name of a file durable, and the folder's where another task has just made it. */
+export async function syncName(fs: FileSystem, path: string): Promise<void> {
+  await Promise.all([syncDirectory(fs, dirname(path)), ...(makings.get(fs) ?? [])]);
 }
 
 /**
@@ -66,8 +97,6 @@ export async function writeWhole(
   bytes: Uint8Array,
   { temporary, durable, mode }: { readonly temporary: string; readonly durable: boolean; readonly mode?: number },
 ): Promise<void> {
-  const directory = dirname(path);
-  await ensureDirectory(fs, directory, durable);
   const draft = join(temporary, randomUUID());
   try {
     const handle = await fs.open(draft, "wx", mode ?? 0o644);
@@ -77,12 +106,12 @@ export async function writeWhole(
     } finally {
       await handle.close();
     }
-    await fs.rename(draft, path);
+    await moveFile(fs, draft, path, durable);
   } catch (error) {
     await fs.rm(draft, { force: true }).catch(() => undefined);
     throw error;
   }
-  if (durable) await syncDirectory(fs, directory);
+  if (durable) await syncName(fs, path);
 }
 
 export function isErrno(error: unknown, ...codes: readonly string[]): boolean {

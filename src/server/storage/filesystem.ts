@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { type FileSystem, ifThere, nodeFileSystem } from "../../content/file-system.js";
 import { livenessOf, ownIdentity } from "../../content/process-identity.js";
 import { abortError, throwIfAborted } from "../../errors.js";
-import { KeyedMutex } from "../mutex.js";
+import { KeyedMutex, runInParts } from "../mutex.js";
 import { BlobFiles } from "./blob-files.js";
 import { ensureDirectory } from "./durable.js";
 import { FileUpload } from "./file-upload.js";
@@ -10,7 +10,7 @@ import { FolderLock } from "./folder-lock.js";
 import { readHold } from "./hold-record.js";
 import { checkLayout, makeLayout } from "./layout-version.js";
 import { RecordFiles } from "./record-files.js";
-import type { Storage, SweepReport, Upload } from "./storage.js";
+import type { SharedScope, Storage, SweepReport, Upload } from "./storage.js";
 
 export interface FilesystemOptions {
   /** Whether writes are fsynced. */
@@ -36,7 +36,7 @@ export class FilesystemStorage implements Storage {
     this.#root = root;
     this.#fs = fs;
     this.#durable = durable;
-    const files = { fs, durable, temporary: this.#temporary };
+    const files = { fs, durable, temporary: this.#temporary, turn: () => this.#lock.turn };
     this.#records = new RecordFiles(root, files);
     this.#blobs = new BlobFiles(root, this.#records, files);
     this.#lock = new FolderLock(root, { fs, onWaiting });
@@ -129,8 +129,26 @@ export class FilesystemStorage implements Storage {
   }
 
   async exclusive<T>(scope: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T> {
+    return await this.#locked(signal, task, (locked) => this.#mutex.run(scope, locked));
+  }
+
+  async shared<T>(
+    { scope, parts }: SharedScope,
+    signal: AbortSignal | null | undefined,
+    task: () => Promise<T>,
+  ): Promise<T> {
+    return await this.#locked(signal, task, (locked) =>
+      this.#mutex.share(scope, () => runInParts(this.#mutex, scope, parts, locked)),
+    );
+  }
+
+  async #locked<T>(
+    signal: AbortSignal | null | undefined,
+    task: () => Promise<T>,
+    queue: (locked: () => Promise<T>) => Promise<T>,
+  ): Promise<T> {
     let started = false;
-    const running = this.#mutex.run(scope, async () => {
+    const running = queue(async () => {
       throwIfAborted(signal);
       return await this.#lock.run(signal, async () => {
         started = true;

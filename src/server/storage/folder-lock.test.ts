@@ -50,6 +50,33 @@ describe("the lock of a folder", () => {
     await Promise.all(working);
   });
 
+  it("stays with a process that has always something to do as long as nobody else waits", async () => {
+    const busy = new FolderLock(directory);
+    const turns = new Set<object | null>();
+    const started = performance.now();
+    let other: Promise<void> | null = null;
+    // until another has had it: one turn up to then, a second one after it
+    let done = false;
+    const work = async (): Promise<void> => {
+      while (!done || turns.size < 2) {
+        await busy.run(null, async () => {
+          turns.add(busy.turn);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        });
+        // longer than several turns
+        if (performance.now() - started < 500) continue;
+        if (other === null) expect(turns.size).toBe(1);
+        other ??= new FolderLock(directory).run(null, async () => {
+          expect(busy.turn).toBeNull();
+          done = true;
+        });
+      }
+    };
+    await Promise.all([work(), work(), work()]);
+    expect(turns).not.toContain(null);
+    expect((await readdir(directory)).sort()).toEqual(["tmp"]);
+  });
+
   it("is freed by a task that fails", async () => {
     const lock = new FolderLock(directory);
     const failing = lock.run(null, async () => {

@@ -19,8 +19,14 @@ export interface FolderLockOptions {
 
 interface Held {
   readonly release: () => Promise<void>;
-  /** By `performance.now()`. */
-  readonly since: number;
+  /** Until when tasks may join without another look, by `performance.now()`. */
+  until: number;
+  /** The look whether others wait, while it is taken. */
+  looking: Promise<void> | null;
+  /** Others wait: nobody joins any more. */
+  wanted: boolean;
+  /** Called once the last one has left. */
+  readonly waiting: (() => void)[];
   users: number;
 }
 
@@ -28,8 +34,10 @@ interface Held {
 const silence = 60_000;
 /** How often the holder gives that sign, in ms. */
 const beat = 10_000;
-/** How long tasks of one process may keep joining before others get their turn, in ms. */
+/** How long tasks of one process may keep joining before it looks whether others wait, in ms. */
 const turn = 100;
+/** Made by whoever waits, so that the holder gives way. */
+const wantedFile = "write.lock.wanted";
 
 /**
  * The lock of a folder between processes: a file that names its holder. Tasks of this process share it. A lock
@@ -58,29 +66,59 @@ export class FolderLock {
     }
   }
 
+  /**
+   * What this process has the lock by, null where it has not got it. As long as it is the same, nobody else has changed
+   * anything in the folder.
+   */
+  get turn(): object | null {
+    return this.#held;
+  }
+
   async #enter(signal: AbortSignal | null | undefined): Promise<Held> {
     while (true) {
       throwIfAborted(signal);
+      const held = this.#held;
       if (this.#changing !== null) {
         await this.#changing.catch(() => undefined);
-      } else if (this.#held !== null && performance.now() - this.#held.since < turn) {
-        this.#held.users++;
-        return this.#held;
-      } else if (this.#held !== null) {
-        // the turn is over: whoever leaves last gives the lock back
-        await sleep(2);
-      } else {
+      } else if (held === null) {
         const taking = this.#take(signal);
         this.#changing = taking;
         try {
-          const held = { release: await taking, since: performance.now(), users: 1 };
-          this.#held = held;
-          return held;
+          const until = performance.now() + turn;
+          this.#held = { release: await taking, until, looking: null, wanted: false, waiting: [], users: 1 };
+          return this.#held;
         } finally {
           this.#changing = null;
         }
+      } else if (held.wanted) {
+        // whoever leaves last gives the lock back
+        await new Promise<void>((resolve) => held.waiting.push(resolve));
+      } else if (performance.now() < held.until) {
+        held.users++;
+        return held;
+      } else {
+        // the first one joins meanwhile, so that the lock is not given back under its look
+        const first = held.looking === null;
+        if (first) held.users++;
+        held.looking ??= this.#look(held);
+        await held.looking;
+        if (first && !held.wanted) return held;
+        if (first) await this.#leave(held);
       }
     }
+  }
+
+  /** Goes on with the turn where nobody else waits. */
+  async #look(held: Held): Promise<void> {
+    const { fs = nodeFileSystem } = this.#options;
+    const file = join(this.#directory, wantedFile);
+    held.wanted = await fs.unlink(file).then(
+      () => true,
+      // what can't be told counts as wanted: to give the lock back is never wrong
+      (error: unknown) => !isErrno(error, "ENOENT"),
+    );
+    held.until = performance.now() + turn;
+    held.looking = null;
   }
 
   async #leave(held: Held): Promise<void> {
@@ -93,6 +131,7 @@ export class FolderLock {
       await releasing;
     } finally {
       this.#changing = null;
+      for (const resume of held.waiting) resume();
     }
   }
 
@@ -118,22 +157,31 @@ async function takeLockFile(wanting: Wanting, name: string): Promise<() => Promi
   const path = join(directory, name);
   const record: LockRecord = { ...own, id: randomUUID() };
   const started = performance.now();
-  let told = false;
-  for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
-    throwIfAborted(signal);
-    if (await createLockFile(fs, directory, path, record)) return keep(fs, path);
-    const holder = await readLock(fs, path);
-    if (holder === "gone") continue;
-    if (await isLeftBehind(wanting, path, holder)) {
-      await removeStale(wanting, name, holder);
-      continue;
+  let [told, asked] = [false, false];
+  try {
+    for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+      throwIfAborted(signal);
+      if (await createLockFile(fs, directory, path, record)) return keep(fs, path);
+      const holder = await readLock(fs, path);
+      if (holder === "gone") continue;
+      if (await isLeftBehind(wanting, path, holder)) {
+        await removeStale(wanting, name, holder);
+        continue;
+      }
+      asked = await fs.writeFile(join(directory, wantedFile), "").then(
+        () => true,
+        () => asked,
+      );
+      if (!told && performance.now() - started > 1000) {
+        told = true;
+        onWaiting?.({ pid: holder?.pid ?? null });
+      }
+      // not all at the same moment
+      await sleep(pause * (0.5 + Math.random()), undefined, signal ? { signal } : undefined).catch(() => undefined);
     }
-    if (!told && performance.now() - started > 1000) {
-      told = true;
-      onWaiting?.({ pid: holder?.pid ?? null });
-    }
-    // not all at the same moment
-    await sleep(pause * (0.5 + Math.random()), undefined, signal ? { signal } : undefined).catch(() => undefined);
+  } finally {
+    // who waits still asks again
+    if (asked) await fs.rm(join(directory, wantedFile), { force: true }).catch(() => undefined);
   }
 }
 

@@ -1,7 +1,7 @@
 import { ioError, throwIfAborted } from "../../errors.js";
 import type { Digest } from "../../oci/digest.js";
-import { KeyedMutex } from "../mutex.js";
-import type { CondemnedBlob, Storage, StoredBlob, StoredRecord, SweepReport, Upload } from "./storage.js";
+import { KeyedMutex, runInParts } from "../mutex.js";
+import type { CondemnedBlob, SharedScope, Storage, StoredBlob, StoredRecord, SweepReport, Upload } from "./storage.js";
 
 /** A folder's records; their names in order, until one is added or removed. */
 interface MemoryFolder {
@@ -203,6 +203,19 @@ export class MemoryStorage implements Storage {
       throwIfAborted(signal);
       return await task();
     });
+  }
+
+  async shared<T>(
+    { scope, parts }: SharedScope,
+    signal: AbortSignal | null | undefined,
+    task: () => Promise<T>,
+  ): Promise<T> {
+    return await this.#mutex.share(scope, () =>
+      runInParts(this.#mutex, scope, parts, async () => {
+        throwIfAborted(signal);
+        return await task();
+      }),
+    );
   }
 
   async sweep(before: number): Promise<SweepReport> {

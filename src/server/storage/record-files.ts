@@ -5,6 +5,7 @@ import { KeyedMutex } from "../mutex.js";
 import { syncDirectory, writeWhole } from "./durable.js";
 import { decodeName, encodeName } from "./record-name.js";
 import type { Records, StoredRecord } from "./storage.js";
+import { TurnMemory } from "./turn-memory.js";
 
 export interface RecordFilesOptions {
   readonly fs: FileSystem;
@@ -12,7 +13,12 @@ export interface RecordFilesOptions {
   readonly temporary: string;
   /** Whether writes are fsynced. */
   readonly durable: boolean;
+  /** What this process has the folder's lock by, null where it has not got it. @default never */
+  readonly turn?: (() => object | null) | undefined;
 }
+
+/** What is changed under the folder's lock alone. Rights are looked up anew each time. */
+const remembered = /^(?:repos|meta|gc\/condemned)(?:\/|$)/;
 
 /** A record is told from later ones by its content: what is written again as it was is the same record. */
 function versionOf(bytes: Uint8Array): string {
@@ -24,10 +30,12 @@ export class RecordFiles implements Records {
   readonly #root: string;
   readonly #options: RecordFilesOptions;
   readonly #mutex = new KeyedMutex();
+  readonly #memory: TurnMemory<Uint8Array | null>;
 
   constructor(root: string, options: RecordFilesOptions) {
     this.#root = root;
     this.#options = options;
+    this.#memory = new TurnMemory(options.turn ?? (() => null));
   }
 
   #path(folder: string, name: string): string {
@@ -35,7 +43,8 @@ export class RecordFiles implements Records {
   }
 
   async get(folder: string, name: string): Promise<Uint8Array | null> {
-    return await ifThere(this.#options.fs.readFile(this.#path(folder, name)));
+    const read = () => ifThere(this.#options.fs.readFile(this.#path(folder, name)));
+    return remembered.test(folder) ? await this.#memory.read(`${folder}/${name}`, read) : await read();
   }
 
   async read(folder: string, name: string): Promise<StoredRecord | null> {
@@ -47,15 +56,19 @@ export class RecordFiles implements Records {
     const { fs, ...options } = this.#options;
     // hashes of passwords and the keys of tokens are for nobody else of this machine
     const mode = /^auth(?:\/|$)/.test(folder) ? { mode: 0o600 } : {};
-    await writeWhole(fs, this.#path(folder, name), bytes, { ...options, ...mode });
+    await this.#memory.change(`${folder}/${name}`, bytes, () =>
+      writeWhole(fs, this.#path(folder, name), bytes, { ...options, ...mode }),
+    );
   }
 
   async #remove(folder: string, name: string): Promise<boolean> {
     const { fs, durable } = this.#options;
-    const removed = await ifThere(fs.unlink(this.#path(folder, name)).then(() => true));
-    if (removed === null) return false;
-    if (durable) await syncDirectory(fs, join(this.#root, folder));
-    return true;
+    return await this.#memory.change(`${folder}/${name}`, null, async () => {
+      const removed = await ifThere(fs.unlink(this.#path(folder, name)).then(() => true));
+      if (removed === null) return false;
+      if (durable) await syncDirectory(fs, join(this.#root, folder));
+      return true;
+    });
   }
 
   async #alone<T>(folder: string, name: string, task: () => Promise<T>): Promise<T> {
@@ -68,7 +81,7 @@ export class RecordFiles implements Records {
 
   async putIfAbsent(folder: string, name: string, bytes: Uint8Array): Promise<boolean> {
     return await this.#alone(folder, name, async () => {
-      if ((await ifThere(this.#options.fs.stat(this.#path(folder, name)))) !== null) return false;
+      if ((await this.get(folder, name)) !== null) return false;
       await this.#write(folder, name, bytes);
       return true;
     });

@@ -96,10 +96,21 @@ export interface Storage extends Records, Blobs {
    * `signal` ends the waiting, never the task.
    */
   exclusive<T>(scope: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T>;
+  /**
+   * Runs a change beside others that share its scope, never beside one that has it exclusively; alone among those
+   * that name one of the same parts of it.
+   */
+  shared<T>(scope: SharedScope, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T>;
   /** Removes uploads, and what killed processes left, that nobody has touched since (ms since the epoch). */
   sweep(before: number): Promise<SweepReport>;
   /** The id under which a server holds this storage for itself, if it does so from this process. */
   instanceId(): Promise<string | null>;
+}
+
+export interface SharedScope {
+  readonly scope: string;
+  /** What two changes must not do at once, tags of a repository. */
+  readonly parts: readonly string[];
 }
 
 export interface SweepReport {
