@@ -23,6 +23,8 @@ export interface RegistryLimits {
   readonly tagParameters: number;
   /** Open uploads of one repository. @default 1000 */
   readonly uploads: number;
+  /** Open uploads of one account, in all repositories. Whoever nobody knows by name has no such bound. @default 100 */
+  readonly uploadsOfAccount: number;
   /** How long an upload may lie idle, in ms. @default 12 h */
   readonly uploadIdle: number;
   /** How long what nothing names stays before a collection removes it, in ms. Longer than `uploadIdle`. @default 24 h */
@@ -38,6 +40,7 @@ export const defaultLimits: RegistryLimits = {
   referrersPage: 4 * 1024 * 1024,
   tagParameters: 46,
   uploads: 1000,
+  uploadsOfAccount: 100,
   uploadIdle: 12 * 60 * 60 * 1000,
   collectGrace: 24 * 60 * 60 * 1000,
 };

@@ -161,7 +161,7 @@ export function createRegistryOn(storage: Storage, options: Omit<RegistryOptions
   const guarded = service !== null || (options.authorize ?? null) !== null;
   const context: Context = {
     storage,
-    sessions: new UploadSessions(storage, now, limits.uploadIdle),
+    sessions: new UploadSessions(storage, now, limits),
     limits,
     quotas: new Quotas(storage, now),
     authorize,

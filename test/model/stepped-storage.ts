@@ -142,6 +142,7 @@ export function steppedStorage(inner: Storage, stepper: Stepper): Storage {
       return found === null ? null : wrapUpload(found);
     },
     countUploads: (repository) => stepper.step(() => inner.countUploads(repository)),
+    uploads: () => stepwise(() => inner.uploads()),
     exclusive: (scope, _signal, task) => mutex.run(scope, task),
     shared: ({ scope, parts }, _signal, task) => mutex.share(scope, () => runInParts(mutex, scope, parts, task)),
     sweep: (before) => stepper.step(() => inner.sweep(before)),

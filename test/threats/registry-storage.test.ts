@@ -137,6 +137,59 @@ threat("D11", "uploads that nobody goes on with are bounded in number and bytes,
   expect((await send(registry, "GET", headers.location ?? "")).status).toBe(404);
 });
 
+for (const place of ["memory", "file system"] as const) {
+  threat(
+    "D11",
+    `an account has no more than 100 uploads open, in whatever repositories and processes: ${place}`,
+    async () => {
+      const content = memoryContent();
+      const start = () =>
+        registryOn(
+          place === "memory"
+            ? new MemoryStorage(() => clock, content)
+            : new FilesystemStorage(directory, { durable: false }),
+          {
+            authorize: async ({ headers }) => ({
+              allowed: true,
+              principal: { subject: headers["x-test-user"] ?? null },
+            }),
+          },
+        );
+      let registry = start();
+      let count = 0;
+      const open = (user = "carol") =>
+        send(registry, "POST", `/v2/team/app${count++ % 7}/blobs/uploads/`, null, { "x-test-user": user });
+      const answers = await Promise.all(Array.from({ length: 110 }, () => open()));
+      const opened = answers.filter(({ status }) => status === 202).map(({ headers }) => headers.location ?? "");
+      const refused = answers.filter(({ status }) => status !== 202);
+      expect([opened.length, refused.length]).toEqual([100, 10]);
+      for (const { status, body, headers } of refused) {
+        expect([status, JSON.parse(body).errors[0].code, headers["retry-after"]]).toEqual([
+          429,
+          "TOOMANYREQUESTS",
+          "60",
+        ]);
+      }
+      // others are not in its way, and whoever nobody knows by name has the repository's bound alone
+      expect((await open("dave")).status).toBe(202);
+      expect((await send(registry, "POST", "/v2/team/app/blobs/uploads/")).status).toBe(202);
+      // the next process knows of them
+      await registry.close();
+      registry = start();
+      expect((await open()).status).toBe(429);
+      // one that ended, in either way, makes room for one
+      const own = { "x-test-user": "carol" };
+      expect((await send(registry, "DELETE", opened[0] ?? "", null, own)).status).toBe(204);
+      expect([(await open()).status, (await open()).status]).toEqual([202, 429]);
+      const put = await send(registry, "PUT", `${opened[1]}?digest=${digestOf("content")}`, "content", own);
+      expect(put.status).toBe(201);
+      expect([(await open()).status, (await open()).status]).toEqual([202, 429]);
+      clock += 25 * hour;
+      expect((await open()).status).toBe(202);
+    },
+  );
+}
+
 threat("D31", "1000 pushes that share layers, with collections beside them, are all whole", async () => {
   const registry = registryOn(new MemoryStorage(() => clock), { limits: { collectGrace: hour } });
   const images = new Map<string, Awaited<ReturnType<typeof pushImage>>>();

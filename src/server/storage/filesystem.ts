@@ -10,7 +10,7 @@ import { FolderLock } from "./folder-lock.js";
 import { readHold } from "./hold-record.js";
 import { checkLayout, makeLayout } from "./layout-version.js";
 import { RecordFiles } from "./record-files.js";
-import type { SharedScope, Storage, SweepReport, Upload } from "./storage.js";
+import type { SharedScope, Storage, StoredUpload, SweepReport, Upload } from "./storage.js";
 
 export interface FilesystemOptions {
   /** Whether writes are fsynced. */
@@ -162,23 +162,31 @@ export class FilesystemStorage implements Storage {
     for (const name of (await ifThere(this.#fs.readdir(this.#temporary))) ?? [])
       await this.#removeOld(join(this.#temporary, name), before);
     const report = { uploads: 0, bytes: 0 };
-    await this.#sweepUploads(join(this.#root, "repos"), before, report);
+    for await (const { repository, id } of this.#uploadsBelow("")) {
+      const removed = await this.#removeOld(this.#uploadPath(repository, id), before, "data");
+      if (removed === null) continue;
+      report.uploads++;
+      report.bytes += removed;
+    }
     return report;
   }
 
+  async *uploads(): AsyncIterable<StoredUpload> {
+    for await (const { repository, id } of this.#uploadsBelow("")) {
+      const upload = await this.openUpload(repository, id);
+      if (upload !== null) yield { repository, id, subject: upload.subject };
+    }
+  }
+
   /** Repositories nest, and one without a manifest is in no catalog: so the folders are walked. */
-  async #sweepUploads(directory: string, before: number, report: { uploads: number; bytes: number }): Promise<void> {
+  async *#uploadsBelow(path: string): AsyncIterable<{ readonly repository: string; readonly id: string }> {
+    const directory = join(this.#root, "repos", path);
     for (const entry of (await ifThere(this.#fs.readdir(directory, { withFileTypes: true }))) ?? []) {
       if (!entry.isDirectory()) continue;
-      const path = join(directory, entry.name);
-      if (!entry.name.startsWith("_")) await this.#sweepUploads(path, before, report);
+      if (!entry.name.startsWith("_")) yield* this.#uploadsBelow(path === "" ? entry.name : `${path}/${entry.name}`);
       if (entry.name !== "_uploads") continue;
-      for (const id of (await ifThere(this.#fs.readdir(path))) ?? []) {
-        const removed = await this.#removeOld(join(path, id), before, "data");
-        if (removed === null) continue;
-        report.uploads++;
-        report.bytes += removed;
-      }
+      for (const id of (await ifThere(this.#fs.readdir(join(directory, entry.name)))) ?? [])
+        yield { repository: path, id };
     }
   }
 

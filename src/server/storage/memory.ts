@@ -1,7 +1,16 @@
 import { ioError, throwIfAborted } from "../../errors.js";
 import type { Digest } from "../../oci/digest.js";
 import { KeyedMutex, runInParts } from "../mutex.js";
-import type { CondemnedBlob, SharedScope, Storage, StoredBlob, StoredRecord, SweepReport, Upload } from "./storage.js";
+import type {
+  CondemnedBlob,
+  SharedScope,
+  Storage,
+  StoredBlob,
+  StoredRecord,
+  StoredUpload,
+  SweepReport,
+  Upload,
+} from "./storage.js";
 
 /** A folder's records; their names in order, until one is added or removed. */
 interface MemoryFolder {
@@ -196,6 +205,12 @@ export class MemoryStorage implements Storage {
 
   async countUploads(repository: string): Promise<number> {
     return this.#content.uploads.get(repository)?.size ?? 0;
+  }
+
+  async *uploads(): AsyncIterable<StoredUpload> {
+    for (const [repository, uploads] of this.#content.uploads) {
+      for (const [id, { subject }] of uploads) yield { repository, id, subject };
+    }
   }
 
   async exclusive<T>(scope: string, signal: AbortSignal | null | undefined, task: () => Promise<T>): Promise<T> {

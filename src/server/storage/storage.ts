@@ -26,6 +26,14 @@ export interface Records {
   folders(under: string): AsyncIterable<string>;
 }
 
+/** An upload that is open. */
+export interface StoredUpload {
+  readonly repository: string;
+  readonly id: string;
+  /** Whose it is; null for whoever nobody knows by name. */
+  readonly subject: string | null;
+}
+
 export interface StoredBlob {
   readonly digest: Digest;
   /** Bytes. */
@@ -89,6 +97,8 @@ export interface Storage extends Records, Blobs {
   openUpload(repository: string, id: string): Promise<Upload | null>;
   /** How many uploads of a repository are open. */
   countUploads(repository: string): Promise<number>;
+  /** Those of all repositories. */
+  uploads(): AsyncIterable<StoredUpload>;
 
   /**
    * Runs a change alone among those of its scope, whatever process they are in. A repository is a scope, and so is
