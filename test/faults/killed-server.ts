@@ -34,12 +34,17 @@ export async function serve(machine: Machine, data: string, flags: readonly stri
   };
 }
 
-/** Lets all that is not finished be a day old; the first write of a server sweeps it then. */
-export async function sweptAfterADay(machine: Machine, data: string): Promise<void> {
+/** Lets all that is not finished be a day old: the first write of the next server sweeps it. */
+export async function leaveForADay(data: string): Promise<void> {
   const old = Date.now() / 1000 - 24 * 3600;
   for (const file of await filesBelow(data)) {
     if (/(?:^|\/)(?:_uploads|tmp)\//.test(file)) await utimes(join(data, file), old, old);
   }
+}
+
+/** Has a server sweep what was left for a day. */
+export async function sweptAfterADay(machine: Machine, data: string): Promise<void> {
+  await leaveForADay(data);
   const server = await serve(machine, data);
   const begun = await fetch(`${server.url}/v2/team/swept/blobs/uploads/`, { method: "POST" });
   await fetch(new URL(begun.headers.get("location") ?? "", server.url), { method: "DELETE" });

@@ -6,7 +6,7 @@ import { mediaTypes } from "../../src/oci/media-types.js";
 import { Machine } from "../cli/machine.js";
 import { randomBytesOf } from "../support/random-bytes.js";
 import { fault } from "./fault.js";
-import { serve, sweptAfterADay } from "./killed-server.js";
+import { leaveForADay, serve, sweptAfterADay } from "./killed-server.js";
 import { nothingLost } from "./nothing-lost.js";
 import { type Chance, seeded } from "./seeded.js";
 
@@ -109,6 +109,8 @@ fault(
       await again.end("SIGTERM");
       const check = await machine.lading(["registry", "check", "--data", data, "--json"]);
       expect(check.code, check.stdout + check.stderr).toBe(0);
+      // sessions of which nobody was told would come to be too many
+      await leaveForADay(data);
     });
     expect(resumed).toBeGreaterThan(0);
     await sweptAfterADay(machine, data);
