@@ -161,7 +161,7 @@ export class HttpDispatch {
         socket: () => request.socket,
         allowed: () => allowed,
         // Silence because our reader or our source is slow is none of the server's.
-        excused: () => (response === null ? isStarved(request) : response.readableLength > 0 || response.complete),
+        excused: () => (response === null ? isStarved(request) : isHeldUp(response)),
         onIdle: () => (response ?? request).destroy(new IdleError(`no byte for ${allowed / 1000} s`)),
       });
       request.on("error", (error) => {
@@ -227,6 +227,11 @@ async function writeBody(request: ClientRequest, call: Call, answered: () => boo
     if (!request.write(chunk, done)) await drained(request);
   }
   if (!request.destroyed) request.end();
+}
+
+/** Whether an answer waits for its reader, or has come whole. */
+function isHeldUp(response: IncomingMessage): boolean {
+  return response.isPaused() || response.readableLength > 0 || response.complete;
 }
 
 /** Whether a request waits for more of its own content. */
