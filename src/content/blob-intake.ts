@@ -14,7 +14,7 @@ import { isMismatch, retryMismatchOnce } from "./mismatch.js";
 import type { PartialFolder } from "./partial.js";
 import { sealFile } from "./sealed-file.js";
 import type { ByteSource, PutOptions } from "./store.js";
-import { createVerifier, readAll, type Verifier, verifyStream } from "./verify.js";
+import { createThreadVerifier, createVerifier, readAll, verifyStream } from "./verify.js";
 
 export interface BlobIntakeOptions {
   readonly fs: FileSystem;
@@ -33,6 +33,8 @@ interface OpenPartial {
 
 /** Content of this size and more is worth taking up again after a cut, in bytes. */
 const resumableSize = 256 * 1024;
+/** From here on it is worth a thread to hash beside the writing. */
+const threadedSize = 16 * 1024 * 1024;
 
 /** The way into `blobs/`: what arrives is written beside it, verified, made durable, and then moved. */
 export class BlobIntake {
@@ -200,32 +202,43 @@ async function fill(
   progress: { stored: number },
   onChunk: (bytes: number) => void,
 ): Promise<void> {
-  const verifier = createVerifier(descriptor);
-  const position = await rehash(handle, verifier, signal);
-  const onStored = (stored: number) => {
-    progress.stored = stored;
-    report(stored);
-  };
-  onStored(position);
-  if (position < descriptor.size) {
-    const options = { position, limit: descriptor.size, update: verifier.update, onStored, clock };
-    await writeStream(handle, count(read(position), onChunk), options);
+  const beside = descriptor.size < threadedSize ? null : createThreadVerifier(descriptor);
+  const verifier = beside ?? createVerifier(descriptor);
+  let whole = false;
+  try {
+    const position = await rehash(handle, verifier, signal);
+    const onStored = (stored: number) => {
+      progress.stored = stored;
+      report(stored);
+    };
+    onStored(position);
+    if (position < descriptor.size) {
+      const { update } = verifier;
+      const options = { position, limit: descriptor.size, update, shared: beside !== null, onStored, clock };
+      await writeStream(handle, count(read(position), onChunk), options);
+    }
+    whole = (await verifier.finish()) !== false;
+  } finally {
+    beside?.drop();
   }
-  verifier.finish();
+  if (whole) return;
+  const again = createVerifier(descriptor);
+  await rehash(handle, again, signal);
+  again.finish();
 }
 
 /** Hashes a file from its beginning. @returns Its size in bytes. */
 export async function rehash(
   handle: FileHandle,
-  verifier: Pick<Verifier, "update">,
+  verifier: { update(chunk: Uint8Array): void | Promise<void> },
   signal?: AbortSignal,
 ): Promise<number> {
-  const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
+  const buffer = Buffer.from(new SharedArrayBuffer(1024 * 1024));
   for (let position = 0; ; ) {
     throwIfAborted(signal);
     const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, position);
     if (bytesRead === 0) return position;
-    verifier.update(buffer.subarray(0, bytesRead));
+    await verifier.update(buffer.subarray(0, bytesRead));
     position += bytesRead;
   }
 }

@@ -7,8 +7,10 @@ export interface WriteOptions {
   readonly position: number;
   /** No byte is written beyond this size. */
   readonly limit: number;
-  /** Hashes what has been written. */
-  readonly update: (chunk: Uint8Array) => void;
+  /** Hashes what is written. The chunk stays as it is until that is done. */
+  readonly update: (chunk: Uint8Array) => void | Promise<void>;
+  /** Whether chunks are to lie in memory that threads share. @default false */
+  readonly shared?: boolean;
   /** The file's size so far. */
   readonly onStored: (stored: number) => void;
   /** ms */
@@ -30,9 +32,9 @@ const batchTime = 250;
 export async function writeStream(
   handle: FileHandle,
   source: AsyncIterable<Uint8Array>,
-  { position, limit, update, onStored, clock }: WriteOptions,
+  { position, limit, update, shared = false, onStored, clock }: WriteOptions,
 ): Promise<number> {
-  const batches = new ChunkMemory(batchSize);
+  const batches = new ChunkMemory(batchSize, { shared });
   let batch = batches.take();
   let filled = 0;
   let received = position;
@@ -40,8 +42,8 @@ export async function writeStream(
   let writing: Promise<void> = Promise.resolve();
   const write = async (memory: Buffer, size: number, at: number): Promise<void> => {
     const bytes = memory.subarray(0, size);
-    await writeAt(handle, bytes, at);
-    update(bytes);
+    const hashing = update(bytes);
+    await Promise.all([writeAt(handle, bytes, at), hashing]);
     batches.putBack(memory);
     onStored(at + size);
   };

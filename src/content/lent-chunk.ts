@@ -11,15 +11,19 @@ interface LentChunk extends Uint8Array {
  */
 export class ChunkMemory {
   readonly #size: number;
+  readonly #shared: boolean;
   readonly #free: Buffer[] = [];
 
-  /** @param size Bytes of a chunk. */
-  constructor(size: number) {
+  /** @param size Bytes of a chunk. @param options `shared`: other threads may read what is in it. */
+  constructor(size: number, { shared = false }: { readonly shared?: boolean } = {}) {
     this.#size = size;
+    this.#shared = shared;
   }
 
   take(): Buffer {
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#size);
+    const left = this.#free.pop();
+    if (left !== undefined) return left;
+    return this.#shared ? Buffer.from(new SharedArrayBuffer(this.#size)) : Buffer.allocUnsafeSlow(this.#size);
   }
 
   putBack(memory: Buffer): void {
