@@ -114,8 +114,14 @@ const codesByStatus: Readonly<Record<number, ErrorCode>> = {
   507: "no-space",
 };
 
+/** Says, as our own registry does, that it is not who asks but how much is there already. */
+function isQuota({ detail }: RegistryErrorEntry): boolean {
+  return typeof detail === "object" && detail !== null && "limit" in detail && detail.limit === "quota";
+}
+
 function codeOf(status: number, entries: readonly RegistryErrorEntry[]): ErrorCode {
   const byStatus = codesByStatus[status];
+  if (status === 403 && entries.some(isQuota)) return "no-space";
   // An UNSUPPORTED entry explains a 4xx better than its number does; else the number is the firmer ground.
   if (status < 500 && entries.some(({ code }) => code === "UNSUPPORTED")) return "unsupported";
   if (byStatus !== undefined) return byStatus;
@@ -142,7 +148,7 @@ function hintOf(code: ErrorCode, host: string, wait: number | null): string | nu
     case "limit-exceeded":
       return `${host}, or a proxy before it, takes nothing of this size: whoever runs it can allow more`;
     case "no-space":
-      return `free space where ${host} keeps its content`;
+      return `free space where ${host} keeps its content, or have its operator allow more`;
     case "unreachable":
       return `try again ${wait === null ? "later" : `in ${waitText(wait)}`}; lading doctor checks whether ${host} answers`;
     default:

@@ -220,7 +220,7 @@ describe("bounds", () => {
 
     await machine.putImage("app:2", { seed: "large", layerSize: 100_000 });
     const refusal = await machine.lading(["push", "app:2", `${host}/alice/app:2`, "--json"]);
-    expect(failureOf(refusal)).toMatchObject({ code: "denied", status: 403, exit: 77 });
+    expect(failureOf(refusal)).toMatchObject({ code: "no-space", status: 403, exit: 74 });
     expect(await tags()).toEqual(before);
     const upload = await fetch(`${server.url}/v2/alice/app/blobs/uploads/`, { method: "POST" });
     const answer = await fetch(new URL(upload.headers.get("location") ?? "", server.url), {

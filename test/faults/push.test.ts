@@ -295,8 +295,9 @@ for (const [status, body, code] of [
   [413, "", "limit-exceeded"],
   [507, "", "no-space"],
   [403, JSON.stringify({ errors: [{ code: "DENIED", message: "quota exceeded" }] }), "denied"],
+  [403, JSON.stringify({ errors: [{ code: "DENIED", message: "reached", detail: { limit: "quota" } }] }), "no-space"],
 ] as const) {
-  fault("F33", `${status} at 90 % ends the push, and its session`, unchanged, async () => {
+  fault("F33", `${status} at 90 % ends the push as ${code}, and its session`, unchanged, async () => {
     const there = await bench("own");
     const after = Math.floor(there.layer.bytes.length * 0.9);
     there.meddle(inTurn(isLarge, { instead: { after, status, body } }));
