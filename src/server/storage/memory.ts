@@ -1,6 +1,7 @@
 import { ioError, throwIfAborted } from "../../errors.js";
 import type { Digest } from "../../oci/digest.js";
 import { KeyedMutex, runInParts } from "../mutex.js";
+import { MemoryUpload } from "./memory-upload.js";
 import type {
   CondemnedBlob,
   SharedScope,
@@ -262,61 +263,4 @@ function firstAfter(sorted: readonly string[], after: string): number {
     else low = middle + 1;
   }
   return low;
-}
-
-interface MemoryUploadOwner {
-  commit(digest: Digest, bytes: Uint8Array): void;
-  remove(): void;
-}
-
-class MemoryUpload implements Upload {
-  #chunks: Uint8Array[] = [];
-  #size = 0;
-  #touched: number;
-  readonly subject: string | null;
-  readonly #now: () => number;
-  readonly #owner: MemoryUploadOwner;
-
-  constructor(now: () => number, subject: string | null, owner: MemoryUploadOwner) {
-    this.subject = subject;
-    this.#now = now;
-    this.#owner = owner;
-    this.#touched = now();
-  }
-
-  get size(): number {
-    return this.#size;
-  }
-
-  get touched(): number {
-    return this.#touched;
-  }
-
-  async append(source: AsyncIterable<Uint8Array>): Promise<void> {
-    for await (const chunk of source) {
-      this.#chunks.push(chunk.slice());
-      this.#size += chunk.length;
-      this.#touched = this.#now();
-    }
-  }
-
-  async truncate(size: number): Promise<void> {
-    this.#chunks = [Buffer.concat(this.#chunks).subarray(0, size)];
-    this.#size = size;
-  }
-
-  async *read(): AsyncIterable<Uint8Array> {
-    yield* this.#chunks;
-  }
-
-  async sync(): Promise<void> {}
-
-  async commit(digest: Digest): Promise<void> {
-    this.#owner.commit(digest, Buffer.concat(this.#chunks));
-    this.#owner.remove();
-  }
-
-  async remove(): Promise<void> {
-    this.#owner.remove();
-  }
 }
