@@ -2,8 +2,8 @@
 // finish; moves a large image and watches the memory. By hand with the defaults, in CI with small numbers and the same bounds:
 //   node scripts/test-long.mjs --kills 20 --gigabytes 1 --rounds 2 --fuzz 1000 --model-steps 20000 --seed 7
 // With `--fuzz 1000` each property of the suite `fuzz` is held against so many inputs, and not 100 000; with 0 against none.
-// `--rounds` is how often the faults of `test/faults/` that have random moments are tried at them; a registry is killed `--kills`
-// times there. `--model-steps` is how long the model of the registry runs (`registry-model.mjs`), whose 20,000 are in the suite `unit`.
+// `--rounds` is how often the faults of `test/faults/` that have random moments are tried at them (F18; B1's saves are killed
+// twenty times as often); a registry is killed `--kills` times there. `--model-steps` is how long the model of the registry runs (`registry-model.mjs`), whose 20,000 are in the suite `unit`.
 // With `--docker` the large image is built into the engine of DOCKER_HOST and moves from there and back.
 import { spawn } from "node:child_process";
 import { createCipheriv, createHash } from "node:crypto";
@@ -233,16 +233,20 @@ async function fuzzing() {
 /** The faults that have random moments, at those: a seed that fails is named there, with the command that repeats it. */
 async function randomFaults() {
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-  const child = spawn(process.execPath, [vitest, "run", "--project", "faults", "-t", " random "], {
-    cwd: root,
-    env: {
-      ...process.env,
-      LADING_FAULT_ROUNDS: String(rounds),
-      LADING_FAULT_SEED: seed,
-      LADING_KILL_ROUNDS: String(Math.max(1, kills)),
+  const child = spawn(
+    process.execPath,
+    [vitest, "run", "--project", "faults", "--project", "threats", "-t", " random "],
+    {
+      cwd: root,
+      env: {
+        ...process.env,
+        LADING_FAULT_ROUNDS: String(rounds),
+        LADING_FAULT_SEED: seed,
+        LADING_KILL_ROUNDS: String(Math.max(1, kills)),
+      },
+      stdio: "inherit",
     },
-    stdio: "inherit",
-  });
+  );
   const [status] = await new Promise((resolve) => child.on("close", (...end) => resolve(end)));
   check(status === 0, `${rounds} random rounds of the faults`);
 }

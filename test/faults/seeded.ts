@@ -28,13 +28,14 @@ export async function seeded(
   rounds: number,
   round: (chance: Chance, seed: string) => Promise<void>,
 ): Promise<void> {
+  const project = id.startsWith("F") ? "faults" : "threats";
   const base = process.env.LADING_FAULT_SEED ?? "1";
   const seeds = base.includes(".") ? [base] : Array.from({ length: rounds }, (_, index) => `${base}.${index}`);
   for (const seed of seeds) {
     try {
       await round(chanceOf(`${id}/${seed}`), seed);
     } catch (error) {
-      const again = `LADING_FAULT_SEED=${seed} LADING_FAULT_ROUNDS=1 npx vitest run --project faults -t '${id} '`;
+      const again = `LADING_FAULT_SEED=${seed} LADING_FAULT_ROUNDS=1 npx vitest run --project ${project} -t '${id} '`;
       throw new Error(`seed ${seed} failed; again: ${again}`, { cause: error });
     }
   }

@@ -5,11 +5,11 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
-/** Bundles the worker into a folder: the oldest supported Node does not run TypeScript. @returns The script's path. */
-export async function bundleStoreWorker(directory: string): Promise<string> {
-  const outfile = join(directory, "store-worker.mjs");
+/** Bundles a worker into a folder: the oldest supported Node does not run TypeScript. @returns The script's path. */
+export async function bundleStoreWorker(directory: string, worker = "store-worker"): Promise<string> {
+  const outfile = join(directory, `${worker}.mjs`);
   await build({
-    entryPoints: [fileURLToPath(new URL("./store-worker.ts", import.meta.url))],
+    entryPoints: [fileURLToPath(new URL(`./${worker}.ts`, import.meta.url))],
     outfile,
     bundle: true,
     platform: "node",

@@ -1,14 +1,17 @@
 import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { parse } from "smol-toml";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { failureOf } from "../cli/failure.js";
 import { Machine, program } from "../cli/machine.js";
 import { faultyLading } from "../faults/faulty-process.js";
+import { randomRounds, seeded } from "../faults/seeded.js";
 import { makeCertificates } from "../support/certificates.js";
 import { startForwardProxy } from "../support/forward-proxy.js";
 import { runProgram } from "../support/programs.js";
+import { bundleStoreWorker, startStoreProcess } from "../support/store-process.js";
 import { startTlsFront } from "../support/tls-front.js";
 import { basic, secrets, useStage } from "./stage.js";
 import { threat } from "./threat.js";
@@ -180,6 +183,51 @@ threat(
     }
   },
 );
+
+/** So many kills for each round of the long run, whose 50 make the table's thousand. */
+const savesKilled = 20 * randomRounds;
+
+if (savesKilled > 0) {
+  const title = `killed at ${savesKilled} random moments of one save after the other, both files are whole each time`;
+  threat(
+    "B1",
+    title,
+    async () => {
+      const script = await bundleStoreWorker(await mkdtemp(join(folder, "worker-")), "save-worker");
+      const others = { "other.example": { auth } };
+      await writeDockerConfig({ auths: others, more: 1 });
+      await mkdir(join(ladingConfig(), ".."), { recursive: true, mode: 0o700 });
+      await writeFile(ladingConfig(), 'cluster = "main"\n', { mode: 0o600 });
+      let saved = 0;
+      const found = { mid: 0 };
+      await seeded("B1", savesKilled, async (chance) => {
+        const saving = startStoreProcess(script, machine.home, String(saved + 1));
+        await saving.line(`saved ${saved + 1}`);
+        await delay(chance.below(40));
+        saving.child.kill("SIGKILL");
+        const { status, output } = await saving.ended;
+        expect(status).toBe("SIGKILL");
+        const told = Number(/saved (\d+)\s*$/.exec(output)?.[1]);
+        const { auths, ...rest } = JSON.parse(await readFile(dockerConfig(), "utf8"));
+        const config = parse(await readFile(ladingConfig(), "utf8"));
+        const { "saved.example": entry, ...kept } = auths;
+        const password = Buffer.from(entry.auth, "base64").toString();
+        const number = Number(/^carol:(\d+)-x+$/.exec(password)?.[1]);
+        // What it said is there; what it had not said yet is there whole or not at all.
+        expect([told, told + 1]).toContain(number);
+        expect(password).toBe(`carol:${`${number}-`.padEnd(200 + (number % 5) * 400, "x")}`);
+        expect([`carol${told}`, `carol${number}`]).toContain(config.owner);
+        expect([kept, rest, config.cluster]).toEqual([others, { more: 1 }, "main"]);
+        for (const path of [dockerConfig(), ladingConfig()]) expect((await stat(path)).mode & 0o777).toBe(0o600);
+        if ((await readdir(join(dockerConfig(), ".."))).length > 1) found.mid += 1;
+        saved = number;
+      });
+      // The moments were what they are for: in the middle of a save, too. One that is repeated alone may not be.
+      if (!process.env.LADING_FAULT_SEED?.includes(".")) expect(found.mid).toBeGreaterThan(0);
+    },
+    60_000 + savesKilled * 5_000,
+  );
+}
 
 threat("B2", "a file that can't be read is named, and not quoted", async () => {
   const registry = await stage.registry((exchange) => {
