@@ -22,7 +22,7 @@ export async function hasBlob(
     url: endpoint.url(`blobs/${digest}`),
     actions: endpoint.readActions,
     expect: [200, 404],
-    doing: `looking for ${digest}`,
+    doing: `looking for ${digest} in ${endpoint.name}`,
     digest,
     signal: options.signal,
   });
@@ -36,7 +36,7 @@ export async function deleteBlob(endpoint: Endpoint, digest: Digest, options: Si
     url: endpoint.url(`blobs/${digest}`),
     actions: ["delete", "pull", "push"],
     expect: [200, 202, 204],
-    doing: `deleting ${digest}`,
+    doing: `deleting ${digest} in ${endpoint.name}`,
     digest,
     signal: options.signal,
   });
@@ -101,10 +101,23 @@ async function* reopening(
     tries += 1;
     const reason =
       cut ?? new LadingError("size-mismatch", `${digest} ended after ${position} of its ${size} bytes`, { digest });
-    if (tries >= retryPolicy.tries) throw reason;
+    if (tries >= retryPolicy.tries) throw cut === null ? reason : neverWhole(descriptor, position, cut);
     onRetry?.(reason);
     await endpoint.clock.sleep(retryPolicy.reopen * (1 + endpoint.random()), signal);
   }
+}
+
+/** The error for a download that breaks off again and again. */
+function neverWhole({ digest, size }: Descriptor, position: number, cut: Error): LadingError {
+  return new LadingError(
+    "unreachable",
+    `${digest} breaks off again and again, now after ${position} of its ${size} bytes: ${cut.message}`,
+    {
+      digest,
+      hint: "run it again later: it goes on with what has arrived; a proxy or a weak network on the way does this too",
+      cause: cut,
+    },
+  );
 }
 
 interface Part {
@@ -153,7 +166,7 @@ async function getBlob(
     actions: endpoint.readActions,
     headers: from === null ? {} : { range: `bytes=${from}-` },
     expect: [200, 206, 416],
-    doing: `reading ${digest}`,
+    doing: `reading ${digest} of ${endpoint.name}`,
     digest,
     signal,
   });

@@ -46,7 +46,7 @@ export async function headManifest(
     actions: endpoint.readActions,
     headers: { accept },
     expect: [200, 404, 405, 501],
-    doing: `looking up ${reference}`,
+    doing: `looking up ${endpoint.name}${joined(reference)}`,
     signal: options.signal,
   });
   await discard(answer);
@@ -201,7 +201,7 @@ export async function deleteManifest(endpoint: Endpoint, reference: string, opti
     actions: ["delete", "pull", "push"],
     // Registries that delete by digest alone call a tag an invalid digest.
     expect: isDigest(reference) ? [200, 202, 204] : [200, 202, 204, 400],
-    doing: `deleting ${reference}`,
+    doing: `deleting ${endpoint.name}${joined(reference)}`,
     digest: isDigest(reference) ? reference : undefined,
     // Where the answer was lost, what is gone by now was deleted.
     confirm: async () => {

@@ -236,7 +236,9 @@ export function networkError(error: unknown, url: URL, details: LadingErrorDetai
     ECONNREFUSED: "nothing listens there",
     ETIMEDOUT: "it did not answer in time",
   };
-  return new LadingError("unreachable", `${url.host} could not be reached: ${meaning[code ?? ""] ?? reason}`, {
+  const broken = code === "ECONNRESET" || code === "EPIPE";
+  const what = broken ? "broke the connection off" : `could not be reached: ${meaning[code ?? ""] ?? reason}`;
+  return new LadingError("unreachable", `${url.host} ${what}`, {
     hint: `check the name, the network and the proxy; lading doctor checks whether ${url.host} answers`,
     ...details,
     cause: error,

@@ -72,7 +72,7 @@ describe("gateUrl", () => {
 
   test("names the flag for plain http", () => {
     expect(() => gateUrl(new URL("http://reg.lan:5000/"), "registry", rulesFor("http://reg.lan:5000"))).toThrow(
-      expect.objectContaining({ hint: "--insecure reg.lan:5000" }),
+      expect.objectContaining({ hint: expect.stringContaining("--insecure reg.lan:5000") }),
     );
   });
 });

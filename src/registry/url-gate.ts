@@ -98,7 +98,10 @@ export function gateUrl(url: URL, role: UrlRole, rules: GateRules, namer: Namer 
     const secure = registry.protocol === "https:" || namer?.url.protocol === "https:";
     if (secure) refuse("who is reached with TLS must not lead out of it");
     if (!marked && hostKind(url) !== "loopback") {
-      refuse("plain http is only for loopback and hosts marked insecure", `--insecure ${url.host}`);
+      refuse(
+        "plain http is only for loopback and hosts marked insecure",
+        `use https; or, if it must be plain http: --insecure ${url.host}`,
+      );
     }
   }
   const onlyLoopback: Permit = new Set(["loopback"]);
