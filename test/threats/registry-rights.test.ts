@@ -334,6 +334,35 @@ threat(
   },
 );
 
+threat(
+  "D6",
+  "where every tag is immutable a writer may only make tags: whatever the tag, however many try",
+  async () => {
+    const { writer } = callers;
+    await guarded.registry.upkeep.setPolicy({
+      ...{ scope: "acme/web", keepLast: null, keep: [], untaggedDays: null, immutable: ["*"] },
+    });
+    const put = (tag: string, number: number) =>
+      guarded.ask("PUT", `/v2/acme/web/app/manifests/${tag}`, {
+        as: writer,
+        body: Buffer.from(
+          JSON.stringify({ ...JSON.parse(secret.manifest.toString()), annotations: { number: `${number}` } }),
+        ),
+        headers: { "content-type": manifestType },
+      });
+    for (const tag of ["created", "latest"]) {
+      const statuses = (await Promise.all(Array.from({ length: 50 }, (_, number) => put(tag, number)))).map(
+        ({ status }) => status,
+      );
+      expect(statuses.filter((status) => status === 201)).toHaveLength(1);
+      expect(statuses.filter((status) => status === 409)).toHaveLength(49);
+      const winner = statuses.indexOf(201);
+      expect([(await put(tag, winner)).status, (await put(tag, winner + 1)).status]).toEqual([201, 409]);
+      expect((await guarded.ask("DELETE", `/v2/acme/web/app/manifests/${tag}`, { as: callers.root })).status).toBe(409);
+    }
+  },
+);
+
 threat("D7", "where nothing is deleted, nothing is: by tag, digest or blob, and whoever asks", async () => {
   const kept = new GuardedRegistry({ deletes: false });
   try {
