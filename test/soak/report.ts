@@ -21,7 +21,8 @@ export function reportOf({ ledger, seed, command, workers, rate, started, ended 
       const count = (how: string) => ways.get(how) ?? 0;
       const failed = [...ways].filter(([how]) => how.startsWith("failed"));
       const told = failed.map(([how, times]) => `${times} ${how.slice("failed: ".length)}`).join(", ");
-      return [what, sum(ways.values()), count("done"), count("killed"), count("interrupted"), told];
+      const refused = sum([...ways].map(([how, times]) => (how.startsWith("refused") ? times : 0)));
+      return [what, sum(ways.values()), count("done"), count("killed"), count("interrupted"), refused, told];
     });
   const count = (how: string) => sum([...outcomes.values()].map((ways) => ways.get(how) ?? 0));
   const counted = (outcome: string) =>
