@@ -37,6 +37,8 @@ export interface Contest {
   readonly name: string;
   readonly contestants: readonly Contestant[];
   readonly goals: readonly Goal[];
+  /** One point of a line: how cost grows with what there is to do. */
+  readonly grows?: { readonly series: string; readonly over: "bytes" | "layers" | "tags"; readonly by: number };
   /** Overrides how often; else at least five runs, three where one takes longer than 20 s. */
   readonly runs?: number;
 }

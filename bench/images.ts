@@ -29,6 +29,11 @@ export function tiny(quick: boolean): ImageRecipe {
   return { name: `tiny-${count}`, layers: Array.from({ length: count }, () => ({ size: 3000, mix: { text: 1 } })) };
 }
 
+/** So many layers of one size each. */
+export function layered(count: number): ImageRecipe {
+  return { name: `layered-${count}`, layers: Array.from({ length: count }, () => ({ size: 1_000_000, mix: base })) };
+}
+
 /** Bytes that move as they are, in four layers: what counts is the memory. */
 export function bulky(bytes: number): ImageRecipe {
   const layer = { size: bytes / 4, mix: { packed: 1 } };

@@ -4,7 +4,8 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { findProgram } from "../test/support/programs.js";
-import { type ContestResult, hold } from "./contest.js";
+import { type Contest, type ContestResult, hold } from "./contest.js";
+import { growthsOf, growthText } from "./growth.js";
 import { ImageShelf } from "./image-shelf.js";
 import { describeMachine, describeVersions } from "./machine.js";
 import { writeReport } from "./report.js";
@@ -102,15 +103,19 @@ async function runRow(row: Row, world: World, { root, command, conditions }: Row
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
   const versions = await describeVersions(version);
   const contests: ContestResult[] = [];
+  const held: Contest[] = [];
   let left = rowTime;
   for await (const contest of row.contests(world)) {
     say(`  ${contest.name}`);
     const started = performance.now();
+    held.push(contest);
     contests.push(await hold(contest, { quick: world.quick, deadline: started + left, say }));
     left -= performance.now() - started;
   }
   for (const contest of contests) say(`\n${textTable(contest, { judged: !world.quick })}\n`);
   if (world.quick) return;
+  const growths = growthsOf(held, contests);
+  for (const growth of growths) say(`  ${growthText(growth)}`);
   const { id, title, target } = row;
   const result = {
     row: id,
@@ -122,7 +127,7 @@ async function runRow(row: Row, world: World, { root, command, conditions }: Row
     machine,
     versions,
   };
-  await keepResult(join(root, "bench", "results"), { ...result, conditions, contests });
+  await keepResult(join(root, "bench", "results"), { ...result, conditions, contests, growths });
 }
 
 function commitOf(root: string): string {

@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { chart } from "./chart.js";
+import { growthText } from "./growth.js";
 import { type RowResult, readResults } from "./results.js";
 import type { Row } from "./row.js";
 import { goalText, markdownTable } from "./table.js";
@@ -26,8 +27,8 @@ export async function writeReport(root: string, rows: readonly Row[]): Promise<v
 }
 
 function overview(results: readonly RowResult[]): string {
-  const lines = results.map(({ row, title, target, contests, date }) => {
-    const goals = contests.flatMap((contest) => contest.goals);
+  const lines = results.map(({ row, title, target, contests, growths, date }) => {
+    const goals = [...contests.flatMap((contest) => contest.goals), ...growths];
     const met = goals.filter((goal) => goal.met).length;
     const anchor = `${row} ${title}`
       .toLowerCase()
@@ -49,6 +50,7 @@ function section({
   versions,
   conditions,
   contests,
+  growths,
 }: RowResult): string {
   const { cpu, cores, memory, system, load } = machine;
   const tools = Object.entries(versions).flatMap(([name, version]) => (version === null ? [] : [`${name} ${version}`]));
@@ -66,6 +68,7 @@ function section({
       markdownTable(contest),
       contest.goals.map((goal) => `- ${goalText(goal)}`).join("\n"),
     ]),
+    ...(growths.length === 0 ? [] : [growths.map((growth) => `- ${growthText(growth)}`).join("\n")]),
     `<sub>${about.join("<br>")}</sub>`,
   ].join("\n\n");
 }

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ContestResult } from "./contest.js";
+import type { Growth } from "./growth.js";
 import type { Machine } from "./machine.js";
 
 /** What a run of one row gave: one file, so that the report grows over several runs. */
@@ -19,6 +20,7 @@ export interface RowResult {
   /** Anything about the run that a reader has to know; empty where there is nothing. */
   readonly conditions: string;
   readonly contests: readonly ContestResult[];
+  readonly growths: readonly Growth[];
 }
 
 export async function keepResult(folder: string, result: RowResult): Promise<void> {

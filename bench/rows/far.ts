@@ -1,10 +1,10 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BenchEngine, local, olderEngine } from "../bench-engine.js";
-import { type Client, ladingClient, peers, tag } from "../clients.js";
+import { type Client, ladingClient, peers, type Remote, tag } from "../clients.js";
 import type { Contest, Contestant } from "../contest.js";
-import { mixedImage, tiny } from "../images.js";
-import { openLine } from "../line.js";
+import { layered, mixedImage, tiny } from "../images.js";
+import { type Line, openLine } from "../line.js";
 import { measure, type Sample } from "../measure.js";
 import { startRegistry, usualRegistry, withRegistry } from "../registry.js";
 import type { Row } from "../row.js";
@@ -67,6 +67,7 @@ async function* manyTags(world: World): AsyncIterable<Contest> {
           timed("lading tags -l", true, [world.program, "tags", "-l", `${line.host}/${path}`]),
           ...(count > 1000 ? [] : [timed(theirs, false, [program, `http://${line.host}/v2/${path}/`])]),
         ],
+        grows: { series: "tags -l", over: "tags", by: count },
         goals: count === 1000 ? [{ metric: "seconds", of: "lading tags -l", against: theirs, atMost: 0.1 }] : [],
         ...(world.quick ? {} : { runs: 3 }),
       };
@@ -192,6 +193,51 @@ async function* tinyLayers(world: World): AsyncIterable<Contest> {
   }
 }
 
+/** More and more layers: the requests grow by one for each, and a constant. */
+async function* moreLayers(world: World): AsyncIterable<Contest> {
+  for (const count of world.quick ? [1, 12] : [1, 10, 120]) {
+    const image = await world.images.take(layered(count));
+    const counted = (line: Line, run: (remote: Remote) => Promise<Sample>) => async () => {
+      const before = line.requests;
+      const sample = await run({ host: line.host, ca: null });
+      return { ...sample, extra: { requests: line.requests - before } };
+    };
+    const atMost = (most: number) => [{ metric: "requests", of: lading.name, against: most, atMost: 1 }] as const;
+    const ours = (run: () => Promise<Sample>): readonly Contestant[] => [{ name: lading.name, ours: true, run }];
+    await world.storeOf(image);
+    const registry = await startRegistry(world, usualRegistry());
+    const line = await openLine(registry.host, {});
+    try {
+      await fill(world, present()[0] ?? lading, image, registry);
+      yield {
+        name: `pull of ${count} layers`,
+        contestants: ours(counted(line, (remote) => timePull(world, lading, image, remote))),
+        goals: atMost(image.layers + 12),
+        grows: { series: "pull", over: "layers", by: count },
+      };
+    } finally {
+      await line.close();
+      await registry.stop();
+    }
+    const push = () =>
+      withRegistry(world, usualRegistry(), async (empty) => {
+        const way = await openLine(empty.host, {});
+        try {
+          return await counted(way, (remote) => timePush(world, lading, image, empty, { remote }))();
+        } finally {
+          await way.close();
+        }
+      });
+    yield {
+      name: `push of ${count} layers`,
+      contestants: ours(push),
+      // A push asks for each blob, opens an upload and sends it.
+      goals: atMost(3 * (image.layers + 1) + 12),
+      grows: { series: "push", over: "layers", by: count },
+    };
+  }
+}
+
 /** A line that is the limit: what counts is that it is never idle, and carries nothing twice. */
 async function* slowLine(world: World): AsyncIterable<Contest> {
   const image = await world.images.take(mixedImage(world.quick ? 24e6 : 540e6));
@@ -255,4 +301,5 @@ export const farRows: readonly Row[] = [
     ">= 97 % of the line; bytes on the wire <= 1.01 of the blobs",
     slowLine,
   ),
+  row("G", "growth over layers", "linear; a pull asks once per blob, a push three times, plus a constant", moreLayers),
 ];

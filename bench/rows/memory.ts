@@ -26,6 +26,7 @@ async function* of(world: World, image: BenchImage): AsyncIterable<Contest> {
       run: () => timeColdPush(world, client, image, kind),
     })),
     goals,
+    grows: { series: "push", over: "bytes", by: image.compressed },
     runs: 1,
   };
   const registry = await startRegistry(world, kind);
@@ -39,6 +40,7 @@ async function* of(world: World, image: BenchImage): AsyncIterable<Contest> {
         run: () => timePull(world, client, image, registry),
       })),
       goals,
+      grows: { series: "pull", over: "bytes", by: image.compressed },
       runs: 1,
     };
   } finally {
@@ -67,6 +69,7 @@ async function* of(world: World, image: BenchImage): AsyncIterable<Contest> {
     name: `serving a push and a pull of ${image.name}`,
     contestants: [embedded, ...(kind.ours ? [] : [kind])].map(serve),
     goals,
+    grows: { series: "push and pull at lading serve", over: "bytes", by: image.compressed },
     runs: 1,
   };
 }
