@@ -1,19 +1,22 @@
-import { fstatSync } from "node:fs";
+import { fstatSync, writeSync } from "node:fs";
 import type { WriteStream } from "node:tty";
 import type { OutputStream } from "./io.js";
 
 /**
- * `process.stdout` or `process.stderr`, made when something is written: to make one takes longer than the parsing of the
- * command line, and many runs use neither.
+ * stdout or stderr. Node's own stream is made for a terminal alone: to make one takes longer than to parse the command line. Files and
+ * pipes are written to without it, in step with the program, as Node does too (but on Windows).
  */
 export class ProcessOutput implements OutputStream {
   readonly #name: "stdout" | "stderr";
+  readonly #descriptor: 1 | 2;
+  #failure: NodeJS.ErrnoException | null = null;
   readonly #onError: (error: NodeJS.ErrnoException) => void;
   #made: WriteStream | null = null;
 
   /** @param onError Called with the first failure to write. Without it a failure counts for nothing. */
   constructor(name: "stdout" | "stderr", onError: (error: NodeJS.ErrnoException) => void = () => undefined) {
     this.#name = name;
+    this.#descriptor = name === "stdout" ? 1 : 2;
     this.#onError = onError;
   }
 
@@ -29,7 +32,7 @@ export class ProcessOutput implements OutputStream {
   /** A terminal is a character device: what is none needs no stream to tell. */
   get isTTY(): boolean {
     try {
-      return fstatSync(this.#name === "stdout" ? 1 : 2).isCharacterDevice() && this.#stream.isTTY === true;
+      return fstatSync(this.#descriptor).isCharacterDevice() && this.#stream.isTTY === true;
     } catch {
       return false;
     }
@@ -44,7 +47,21 @@ export class ProcessOutput implements OutputStream {
   }
 
   write(chunk: string | Uint8Array): boolean {
-    return this.#stream.write(chunk);
+    if (this.#failure !== null) return true;
+    if (this.#made !== null || process.platform === "win32" || this.isTTY) return this.#stream.write(chunk);
+    const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+    let done = 0;
+    try {
+      while (done < bytes.length) done += writeSync(this.#descriptor, bytes, done);
+      return true;
+    } catch (error) {
+      const cause = error as NodeJS.ErrnoException;
+      // Somebody who shares the pipe wants no waiting: the stream knows how to.
+      if (cause.code === "EAGAIN") return this.#stream.write(bytes.subarray(done));
+      this.#failure = cause;
+      this.#onError(cause);
+      return true;
+    }
   }
 
   on(event: "resize", listener: () => void): void {
@@ -57,7 +74,7 @@ export class ProcessOutput implements OutputStream {
 
   /** Whether a write has failed. */
   get failed(): boolean {
-    return this.#made !== null && this.#made.errored !== null;
+    return this.#failure !== null || (this.#made !== null && this.#made.errored !== null);
   }
 
   /** Resolves once what was written has left the process. Nothing is written where nothing waits: even an empty write fails where a disk is full. */
