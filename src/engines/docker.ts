@@ -18,7 +18,7 @@ import { platformImage, requireLayers, wholeTree } from "./engine-content.js";
 import { engineFailure } from "./engine-error.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
-import { type ManifestKey, rememberingRoot } from "./export-root.js";
+import { rememberingRoot } from "./export-root.js";
 import { isJsonObject, type JsonObject, jsonLines } from "./json-lines.js";
 import { knownPrefix } from "./known-layers.js";
 import { layerNames } from "./legacy-layer-id.js";
@@ -159,7 +159,11 @@ export class DockerEngine implements LocalEngine {
       return;
     }
 
-    if (!original && (yield* this.#exportFolders(image, options, key))) return;
+    const { overlayRoot } = await this.#about(signal);
+    if (!original && overlayRoot !== null) {
+      const { exportOverlay } = await import("./folder-export.js");
+      if (yield* exportOverlay("docker", overlayRoot, image, options, key)) return;
+    }
     // Docker writes the whole export to a file of its own before its first byte: say at once what is coming.
     if (!original) for (const diffId of image.diffIds) progress?.report(diffId, "exporting", 0, null);
     const { apiVersion } = await this.#api.ping(signal);
@@ -185,21 +189,6 @@ export class DockerEngine implements LocalEngine {
       signal,
     });
     yield* rememberingRoot(archive, into, key);
-  }
-
-  /** False where this process can't read what the engine keeps: another machine's engine, or another user's. */
-  async *#exportFolders(
-    image: InspectedImage,
-    options: ExportOptions,
-    key: ManifestKey,
-  ): AsyncGenerator<Descriptor, boolean, undefined> {
-    const { overlayRoot } = await this.#about(options.signal);
-    if (overlayRoot === null) return false;
-    const { dockerImageFolders } = await import("./image-folders.js");
-    const folders = await dockerImageFolders(overlayRoot, image);
-    if (folders === null) return false;
-    const { exportFolders } = await import("./folder-export.js");
-    return yield* exportFolders(folders, options, key);
   }
 
   async knownLayers(diffIds: readonly Digest[], signal?: AbortSignal): Promise<ReadonlySet<Digest>> {

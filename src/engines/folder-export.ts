@@ -6,7 +6,13 @@ import { digestOf } from "../oci/digest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import type { ExportOptions } from "./engine.js";
 import type { ManifestKey } from "./export-root.js";
-import type { ImageFolders, KeptLayer } from "./image-folders.js";
+import {
+  dockerImageFolders,
+  type ImageFolders,
+  type KeptImage,
+  type KeptLayer,
+  podmanImageFolders,
+} from "./image-folders.js";
 import { assembleTar } from "./tar-split.js";
 
 /** The folders did not give what they should, or changed meanwhile. */
@@ -26,17 +32,32 @@ export async function* exportFolders(
   key: ManifestKey,
 ): AsyncGenerator<Descriptor, boolean, undefined> {
   try {
-    let root: Descriptor | null = null;
+    let last: Descriptor | null = null;
     for await (const descriptor of descriptorsOf(folders, options)) {
-      root = descriptor;
+      last = descriptor;
       yield descriptor;
     }
-    if (root !== null) await options.into.rememberManifest(...key, root);
+    if (last !== null) await options.into.rememberManifest(...key, last);
     return true;
   } catch (error) {
     if (error instanceof FoldersUnusable) return false;
     throw error;
   }
+}
+
+/**
+ * {@link exportFolders} of what an engine keeps below a folder that this process may read. Also false where the engine keeps the image in
+ * another way.
+ */
+export async function* exportOverlay(
+  engine: "docker" | "podman",
+  root: string,
+  image: KeptImage,
+  options: ExportOptions,
+  key: ManifestKey,
+): AsyncGenerator<Descriptor, boolean, undefined> {
+  const folders = await (engine === "docker" ? dockerImageFolders(root, image) : podmanImageFolders(root, image));
+  return folders !== null && (yield* exportFolders(folders, options, key));
 }
 
 async function* descriptorsOf(

@@ -11,7 +11,7 @@ import type { EngineApi } from "./engine-api.js";
 import { platformImage, requireLayers, wholeTree } from "./engine-content.js";
 import { type InspectedImage, readInspected, toEngineImage, toEngineImages } from "./engine-image.js";
 import { canonicalName, referencePath, referenceText } from "./engine-reference.js";
-import { type ManifestKey, rememberingRoot } from "./export-root.js";
+import { rememberingRoot } from "./export-root.js";
 import { canRead } from "./image-folders.js";
 import { isJsonObject, jsonLines } from "./json-lines.js";
 import { layerNames } from "./legacy-layer-id.js";
@@ -193,7 +193,11 @@ export class PodmanEngine implements LocalEngine {
       return;
     }
     const key = [image.id, format, "all"] as const;
-    if (yield* this.#exportFolders(image, options, key)) return;
+    const { overlayRoot } = await this.#about(signal);
+    if (overlayRoot !== null) {
+      const { exportOverlay } = await import("./folder-export.js");
+      if (yield* exportOverlay("podman", overlayRoot, image, options, key)) return;
+    }
     for (const diffId of image.diffIds) progress?.report(diffId, "exporting", 0, null);
     const source = await this.#api.stream({
       path: `/libpod/images/${image.id}/get`,
@@ -210,21 +214,6 @@ export class PodmanEngine implements LocalEngine {
       signal,
     });
     yield* rememberingRoot(archive, into, key);
-  }
-
-  /** False where this process can't read Podman's storage. */
-  async *#exportFolders(
-    image: InspectedImage,
-    options: ExportOptions,
-    key: ManifestKey,
-  ): AsyncGenerator<Descriptor, boolean, undefined> {
-    const { overlayRoot } = await this.#about(options.signal);
-    if (overlayRoot === null) return false;
-    const { podmanImageFolders } = await import("./image-folders.js");
-    const folders = await podmanImageFolders(overlayRoot, image);
-    if (folders === null) return false;
-    const { exportFolders } = await import("./folder-export.js");
-    return yield* exportFolders(folders, options, key);
   }
 
   /** Podman keeps a layer by its content too, so any image may have it, at any height. */
