@@ -50,6 +50,12 @@ describe("the lock of a folder", () => {
     await Promise.all(working);
   });
 
+  it("takes away what a waiter has left that was killed", async () => {
+    await writeFile(join(directory, "write.lock.wanted"), "");
+    await new FolderLock(directory).run(null, async () => undefined);
+    expect(await readdir(directory)).toEqual(["tmp"]);
+  });
+
   it("stays with a process that has always something to do as long as nobody else waits", async () => {
     const busy = new FolderLock(directory);
     const turns = new Set<object | null>();

@@ -139,7 +139,12 @@ export class FolderLock {
     this.#own ??= ownIdentity();
     const own = await this.#own;
     const { fs = nodeFileSystem, onWaiting } = this.#options;
-    return await takeLockFile({ fs, directory: this.#directory, own, signal, onWaiting }, "write.lock");
+    const release = await takeLockFile({ fs, directory: this.#directory, own, signal, onWaiting }, "write.lock");
+    return async () => {
+      // of who waits now, and asks again, or of one that was killed while it waited
+      await fs.rm(join(this.#directory, wantedFile), { force: true }).catch(() => undefined);
+      await release();
+    };
   }
 }
 
