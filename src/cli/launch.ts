@@ -95,7 +95,6 @@ function readPack(path: string): Pack | null {
 /** Adds what this run had to compile. Whoever comes second replaces the first one's file; either is whole. */
 function keep(): void {
   if (folder === null || fresh.size === 0) return;
-  const temporary = `${file}.${process.pid}`;
   try {
     const places: Record<string, Place> = {};
     const parts: Buffer[] = [];
@@ -113,17 +112,28 @@ function keep(): void {
     const head = Buffer.alloc(4);
     head.writeUInt32LE(index.length);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const descriptor = openSync(temporary, "wx", 0o600);
+    replaceFile(file, [head, index, ...parts]);
+    if (pack === null) removeStale(folder);
+  } catch {
+    // The next run compiles again.
+  }
+}
+
+/** Leaves nothing where it fails: on a full disk each run would leave something. */
+function replaceFile(path: string, parts: readonly Buffer[]): void {
+  const temporary = `${path}.${process.pid}`;
+  const descriptor = openSync(temporary, "wx", 0o600);
+  try {
     try {
-      for (const part of [head, index, ...parts]) writeSync(descriptor, part);
+      for (const part of parts) writeSync(descriptor, part);
       fsyncSync(descriptor);
     } finally {
       closeSync(descriptor);
     }
-    renameSync(temporary, file);
-    if (pack === null) removeStale(folder);
-  } catch {
-    // The next run compiles again.
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
   }
 }
 

@@ -12,6 +12,7 @@ export class ProcessOutput implements OutputStream {
   #failure: NodeJS.ErrnoException | null = null;
   readonly #onError: (error: NodeJS.ErrnoException) => void;
   #made: WriteStream | null = null;
+  #isTerminal: boolean | null = null;
 
   /** @param onError Called with the first failure to write. Without it a failure counts for nothing. */
   constructor(name: "stdout" | "stderr", onError: (error: NodeJS.ErrnoException) => void = () => undefined) {
@@ -29,13 +30,9 @@ export class ProcessOutput implements OutputStream {
     return this.#made;
   }
 
-  /** A terminal is a character device: what is none needs no stream to tell. */
   get isTTY(): boolean {
-    try {
-      return fstatSync(this.#descriptor).isCharacterDevice() && this.#stream.isTTY === true;
-    } catch {
-      return false;
-    }
+    this.#isTerminal ??= isCharacterDevice(this.#descriptor) && this.#stream.isTTY === true;
+    return this.#isTerminal;
   }
 
   get columns(): number | undefined {
@@ -84,5 +81,14 @@ export class ProcessOutput implements OutputStream {
       if (stream === null || stream.writableLength === 0 || stream.errored !== null) resolve();
       else stream.write("", () => resolve());
     });
+  }
+}
+
+/** A terminal is one: what is none needs no stream to tell. */
+function isCharacterDevice(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isCharacterDevice();
+  } catch {
+    return false;
   }
 }

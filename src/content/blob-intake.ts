@@ -14,7 +14,8 @@ import { isMismatch, retryMismatchOnce } from "./mismatch.js";
 import type { PartialFolder } from "./partial.js";
 import { sealFile } from "./sealed-file.js";
 import type { ByteSource, PutOptions } from "./store.js";
-import { createThreadVerifier, createVerifier, readAll, verifyStream } from "./verify.js";
+import { createThreadVerifier } from "./thread-verifier.js";
+import { createVerifier, readAll, verifyStream } from "./verify.js";
 
 export interface BlobIntakeOptions {
   readonly fs: FileSystem;

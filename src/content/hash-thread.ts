@@ -45,6 +45,8 @@ class HashThread {
   readonly #waiting: ((answer: string | null) => void)[] = [];
   #timer: NodeJS.Timeout | null = null;
   lost = false;
+  /** Hashes that are open: they keep the thread, but not the process. */
+  open = 0;
 
   constructor() {
     // The host's flags (a test runner's loader, for one) are not meant for this program.
@@ -67,9 +69,6 @@ class HashThread {
     });
   }
 
-  /** Hashes that are open: they keep the thread, but not the process. */
-  open = 0;
-
   #rest(): void {
     this.#worker.unref();
     if (this.open > 0) return;
@@ -85,6 +84,7 @@ class HashThread {
   }
 }
 
+/** One for the process, as the pool of `deflate-pool.ts` is; it holds what open hashes have seen. */
 let thread: HashThread | null = null;
 let nextId = 0;
 
@@ -100,7 +100,7 @@ export function openThreadHash(algorithm: DigestAlgorithm): ThreadHash | null {
   nextId += 1;
   const id = nextId;
   own.open += 1;
-  const begun = own.ask({ id, algorithm });
+  void own.ask({ id, algorithm });
   let ended = false;
   const end = async (how: "digest" | "drop"): Promise<string | null> => {
     if (ended) return null;
@@ -113,7 +113,6 @@ export function openThreadHash(algorithm: DigestAlgorithm): ThreadHash | null {
       await own.ask({ id, chunk });
     },
     async digest() {
-      await begun;
       const hex = await end("digest");
       return hex === null ? null : (`${algorithm}:${hex}` as Digest);
     },

@@ -1,7 +1,6 @@
 import { isLadingError, LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { createHasher, digestAlgorithm } from "../oci/digest.js";
-import { openThreadHash } from "./hash-thread.js";
 import type { ContentSource } from "./store.js";
 
 /** Counts and hashes content as it passes. */
@@ -39,45 +38,13 @@ export function createVerifier(descriptor: Descriptor): Verifier {
   };
 }
 
-/** As {@link Verifier}, with the hashing in another thread: so that it costs the reader of a fast line nothing. */
-export interface ThreadVerifier {
-  /** As {@link Verifier.update}; the chunk lies in shared memory, and stays as it is until this resolves. */
-  update(chunk: Uint8Array): Promise<void>;
-  /** As {@link Verifier.finish}. False where the thread was lost: then the content has to be read again. */
-  finish(): Promise<boolean>;
-  /** Where the content never came to its end. */
-  drop(): void;
-}
-
-/** Null where a thread would not help. */
-export function createThreadVerifier(descriptor: Descriptor): ThreadVerifier | null {
-  const { digest, size } = descriptor;
-  const hash = openThreadHash(digestAlgorithm(digest));
-  if (hash === null) return null;
-  let seen = 0;
-  return {
-    async update(chunk) {
-      seen += chunk.byteLength;
-      if (seen > size) throw tooLong(descriptor);
-      await hash.update(chunk);
-    },
-    async finish() {
-      const found = await hash.digest();
-      if (seen < size) throw tooShort(descriptor, seen);
-      if (found !== null && found !== digest) throw mismatched(descriptor, found);
-      return found !== null;
-    },
-    drop: () => hash.drop(),
-  };
-}
-
-const tooLong = ({ digest, size }: Descriptor) =>
+export const tooLong = ({ digest, size }: Descriptor) =>
   new LadingError("size-mismatch", `${digest} is longer than its ${size} bytes`, { digest });
 
-const tooShort = ({ digest, size }: Descriptor, seen: number) =>
+export const tooShort = ({ digest, size }: Descriptor, seen: number) =>
   new LadingError("size-mismatch", `${digest} ended after ${seen} of its ${size} bytes`, { digest });
 
-const mismatched = ({ digest }: Descriptor, found: string) =>
+export const mismatched = ({ digest }: Descriptor, found: string) =>
   new LadingError("digest-mismatch", `content that should be ${digest} is ${found}`, { digest });
 
 /**

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Machine } from "./machine.js";
@@ -66,6 +66,15 @@ describe("compiled code", () => {
     await mkdir(join(machine.home, ".cache"));
     await writeFile(join(machine.home, ".cache", "lading"), "a file where the folder would be");
     await run();
+  });
+
+  it("leaves nothing half done where it can't be put in its place", async () => {
+    await run();
+    const path = await pack();
+    await rm(path);
+    await mkdir(path);
+    await run();
+    expect(await pack()).toBe(path);
   });
 
   it("goes to XDG_CACHE_HOME where that is set", async () => {
