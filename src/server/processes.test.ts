@@ -193,15 +193,18 @@ describe("a server that is killed in the middle of an upload", () => {
     const begun = await fetch(`${url}/v2/a/blobs/uploads/`, { method: "POST" });
     const location = begun.headers.get("location") ?? "";
     const content = Buffer.alloc(3_000_000, "content");
+    const sent = content.subarray(0, 2_000_000);
+    // all but what the storage gathers before it writes
+    const stored = sent.length - 1024 * 1024;
     const socket = connect(Number(new URL(url).port), "127.0.0.1");
     socket.on("error", () => {});
     socket.write(`PATCH ${location} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${content.length}\r\n\r\n`);
-    socket.write(content.subarray(0, 2_000_000));
+    socket.write(sent);
     const position = async (base: string): Promise<number> => {
       const response = await fetch(`${base}${location}`);
       return Number(response.headers.get("range")?.split("-")[1]) + 1;
     };
-    await expect.poll(() => position(url), { timeout: 20_000 }).toBeGreaterThan(1_000_000);
+    await expect.poll(() => position(url), { timeout: 20_000 }).toBeGreaterThanOrEqual(stored);
     first.child.kill("SIGKILL");
     await first.ended;
     socket.destroy();
@@ -211,7 +214,7 @@ describe("a server that is killed in the middle of an upload", () => {
     await expect.poll(() => third.lines[0], { timeout: 20_000 }).toBeDefined();
     const again = third.lines[0] ?? "";
     const at = await position(again);
-    expect(at).toBeGreaterThan(1_000_000);
+    expect(at).toBeGreaterThanOrEqual(stored);
     const rest = content.subarray(at);
     const put = await fetch(`${again}${location}?digest=${digestOf(content)}`, {
       method: "PUT",
