@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isLadingError, throwIfAborted } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { createHasher } from "../oci/digest.js";
@@ -25,6 +26,8 @@ export interface BlobIntakeOptions {
   readonly blobs: BlobFolder;
   /** Makes the layout where there is none. */
   readonly prepare: () => Promise<PartialFolder>;
+  /** Is told of a wait for another process. */
+  readonly onWarning: (text: string) => void;
 }
 
 interface OpenPartial {
@@ -36,6 +39,10 @@ interface OpenPartial {
 const resumableSize = 256 * 1024;
 /** From here on it is worth a thread to hash beside the writing. */
 const threadedSize = 16 * 1024 * 1024;
+/** How often it is looked whether another process has finished, in ms. */
+const lookEvery = 200;
+/** From how long a wait for another process is worth a word, in ms. */
+const notable = 1_000;
 
 /** The way into `blobs/`: what arrives is written beside it, verified, made durable, and then moved. */
 export class BlobIntake {
@@ -47,9 +54,13 @@ export class BlobIntake {
 
   /**
    * Takes content of a known digest.
-   * @returns Bytes that moved.
+   * @returns Bytes that moved; null where another process has brought it meanwhile.
    */
-  async take(descriptor: Descriptor, source: ByteSource, { signal, onBytes, onRetry }: PutOptions): Promise<number> {
+  async take(
+    descriptor: Descriptor,
+    source: ByteSource,
+    { signal, onBytes, onRetry }: PutOptions,
+  ): Promise<number | null> {
     const transfer: Transfer = {
       descriptor,
       read: (offset) => foreignStream(abortable(source(offset, signal), signal)),
@@ -130,14 +141,16 @@ export class BlobIntake {
   }
 
   /** Large content is written while it is verified; what a cut leaves of it is taken up again by whoever comes next. */
-  async #takeLarge(transfer: Transfer): Promise<number> {
+  async #takeLarge(transfer: Transfer): Promise<number | null> {
     const { blobs, clock, prepare } = this.#options;
     const { descriptor } = transfer;
     const partials = await prepare();
     let transferred = 0;
     let anew = false;
-    await retryMismatchOnce(async () => {
-      const { path, handle } = await this.#openPartial(partials, descriptor, anew);
+    const brought = await retryMismatchOnce(async () => {
+      const opened = await this.#openPartial(partials, transfer, anew);
+      if (opened === null) return false;
+      const { path, handle } = opened;
       anew = true;
       const progress = { stored: 0 };
       try {
@@ -151,33 +164,53 @@ export class BlobIntake {
         }
         await blobs.commit(path, descriptor);
         await partials.finished(path, descriptor);
+        return true;
       } catch (error) {
         const keep = progress.stored > 0 && isWorthKeeping(error);
         await (keep ? partials.release(path) : partials.discard(path)).catch(() => {});
         throw error;
       }
     }, transfer.onRetry);
-    return transferred;
+    return brought ? transferred : null;
   }
 
-  /** What an earlier run left of some content, or an empty file. */
-  async #openPartial(partials: PartialFolder, descriptor: Descriptor, anew: boolean): Promise<OpenPartial> {
-    const left = anew ? null : await partials.claim(descriptor);
-    if (left !== null) {
-      try {
-        const flags = constants.O_RDWR | (constants.O_NOFOLLOW ?? 0);
-        return { path: left, handle: await this.#options.fs.open(left, flags) };
-      } catch {
-        // Such as one that was sealed already: its owner may not write it any more.
-        await partials.discard(left);
-      }
-    }
-    const path = await partials.create(descriptor);
+  /** What an earlier run left of some content, or an empty file; null where another process had it done while it was waited for. */
+  async #openPartial(partials: PartialFolder, transfer: Transfer, anew: boolean): Promise<OpenPartial | null> {
+    const { fs, blobs } = this.#options;
+    const { digest, size } = transfer.descriptor;
+    const { path, left, waited } = await this.#claim(partials, transfer, anew);
     try {
+      const there = waited ? await blobs.stat(digest) : null;
+      if (there?.sealed && there.size === size) {
+        await partials.discard(path);
+        transfer.report(size);
+        return null;
+      }
+      if (left) {
+        const flags = constants.O_RDWR | (constants.O_NOFOLLOW ?? 0);
+        const handle = await fs.open(path, flags).catch(() => null);
+        if (handle !== null) return { path, handle };
+        // Such as one that was sealed already: its owner may not write it any more.
+        await removeFile(fs, path);
+      }
       return { path, handle: await this.#create(path) };
     } catch (error) {
       await partials.discard(path).catch(() => {});
       throw error;
+    }
+  }
+
+  /** Waits while another process brings the same content, and tells how far that is. */
+  async #claim(partials: PartialFolder, { descriptor, report, signal }: Transfer, anew: boolean) {
+    for (let waited = 0; ; waited += lookEvery) {
+      throwIfAborted(signal);
+      const claim = await partials.claim(descriptor, { anew });
+      if (claim.kind === "own") return { ...claim, waited: waited > 0 };
+      if (waited === notable) {
+        this.#options.onWarning(`waiting for process ${claim.pid}, which brings ${descriptor.digest} into the store`);
+      }
+      report(claim.stored);
+      await sleep(lookEvery, undefined, { signal }).catch(() => {});
     }
   }
 

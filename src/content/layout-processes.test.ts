@@ -45,10 +45,14 @@ describe("processes that share a layout", () => {
     for (const { descriptor } of entries) await validateImage(store, descriptor);
   });
 
-  test("four put the same content at once", async () => {
+  test("four put the same content at once, and it is brought once", async () => {
     const directory = join(await temporaryFolder(), "store");
     const args = ["put", directory, "same", "3000000", "on"];
-    await allDone([1, 2, 3, 4].map(() => startStoreProcess(script, ...args)));
+    const processes = [1, 2, 3, 4].map(() => startStoreProcess(script, ...args));
+    await allDone(processes);
+    const outputs = await Promise.all(processes.map(async ({ ended }) => (await ended).output));
+    const transferred = outputs.map((output) => Number(/transferred (\d+)/.exec(output)?.[1]));
+    expect(transferred.toSorted((one, other) => one - other)).toEqual([0, 0, 0, 3_000_000]);
     const descriptor = describeBytes(randomBytesOf("same", 3_000_000));
     const store = new LayoutStore(directory);
     for await (const _chunk of store.get(descriptor));

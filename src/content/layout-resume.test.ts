@@ -163,6 +163,97 @@ describe("a download that was cut", () => {
   });
 });
 
+describe("content that somebody else is bringing", () => {
+  /** A source that gives a half, and the rest when it is told to. */
+  function halfWay() {
+    let onHalf = () => {};
+    let goOn: (error?: Error) => void = () => {};
+    const half = new Promise<void>((resolve) => {
+      onHalf = resolve;
+    });
+    const told = new Promise<Error | undefined>((resolve) => {
+      goOn = resolve;
+    });
+    const source = async function* (offset: number) {
+      yield bytes.subarray(offset, 1_500_000);
+      const failure = await told;
+      if (failure !== undefined) throw failure;
+      yield bytes.subarray(Math.max(offset, 1_500_000));
+    };
+    const onBytes = (stored: number) => {
+      if (stored >= 1_000_000) onHalf();
+    };
+    return { source, half, onBytes, goOn };
+  }
+
+  /** Resolves with the process that is waited for. */
+  function waiting(directory: string) {
+    let onWarning: (text: string) => void = () => {};
+    const warned = new Promise<string>((resolve) => {
+      onWarning = resolve;
+    });
+    return { warned, store: new LayoutStore(directory, { onWarning: (text) => onWarning(text) }) };
+  }
+
+  test("is waited for, and not brought twice", async () => {
+    const { directory, store } = await storeWith();
+    const first = halfWay();
+    const put = store.put(descriptor, first.source, { onBytes: first.onBytes });
+    await first.half;
+    const other = sourceOf(bytes);
+    const second = waiting(directory);
+    const stored: number[] = [];
+    const waited = second.store.put(descriptor, other, { onBytes: (size) => stored.push(size) });
+    expect(await second.warned).toContain(String(process.pid));
+    first.goOn();
+    expect(await put).toEqual({ outcome: "stored", transferred: 3_000_000 });
+    expect(await waited).toEqual({ outcome: "exists", transferred: 0 });
+    expect(other.opened).toEqual([]);
+    expect(stored.at(-1)).toBe(3_000_000);
+    expect(await partials(directory)).toEqual([]);
+  });
+
+  test("is gone on with where that one fails", async () => {
+    const { directory, store } = await storeWith();
+    const first = halfWay();
+    const put = store.put(descriptor, first.source, { onBytes: first.onBytes });
+    await first.half;
+    const other = sourceOf(bytes, 100_000);
+    const second = waiting(directory);
+    const waited = second.store.put(descriptor, other);
+    await second.warned;
+    first.goOn(cut);
+    await expect(put).rejects.toBe(cut);
+    expect(await waited).toEqual({ outcome: "stored", transferred: 1_500_000 });
+    expect(other.opened).toEqual([1_500_000]);
+    expect(await partials(directory)).toEqual([]);
+  });
+
+  test("is waited for no longer than the caller wants", async () => {
+    const { directory, store } = await storeWith();
+    const first = halfWay();
+    const put = store.put(descriptor, first.source, { onBytes: first.onBytes });
+    await first.half;
+    const second = waiting(directory);
+    const abort = new AbortController();
+    const waited = second.store.put(descriptor, sourceOf(bytes), { signal: abort.signal });
+    void second.warned.then(() => abort.abort());
+    await expect(waited).rejects.toEqual(withCode("cancelled"));
+    first.goOn();
+    expect(await put).toEqual({ outcome: "stored", transferred: 3_000_000 });
+    expect(await partials(directory)).toEqual([]);
+  });
+
+  test("is brought once where many begin in the same moment", async () => {
+    const { directory } = await storeWith();
+    const sources = Array.from({ length: 8 }, () => sourceOf(bytes, 100_000));
+    const results = await Promise.all(sources.map((source) => new LayoutStore(directory).put(descriptor, source)));
+    expect(results.reduce((sum, { transferred }) => sum + transferred, 0)).toBe(3_000_000);
+    expect(sources.flatMap(({ opened }) => opened)).toEqual([0]);
+    expect(await partials(directory)).toEqual([]);
+  });
+});
+
 describe("a process that was killed", () => {
   test("its partial is taken up by the next one, and by one only", async () => {
     const folder = await temporaryFolder();
@@ -170,9 +261,9 @@ describe("a process that was killed", () => {
     const script = await bundleStoreWorker(folder);
     const killed = startStoreProcess(script, "put", directory, "resume", "3000000");
     await killed.line("half");
-    // A live writer's partial is its own.
+    // A live writer's partial is its own, also where it has been silent for so long that nobody waits for it.
     const living = sourceOf(bytes, 100_000);
-    const beside = new LayoutStore(directory);
+    const beside = new LayoutStore(directory, { clock: () => Date.now() + 120_000 });
     await expect(beside.put(descriptor, (offset) => cutAfter(offset + 1)(offset))).rejects.toBe(cut);
     killed.child.kill("SIGKILL");
     expect((await killed.ended).status).toBe("SIGKILL");
@@ -184,6 +275,24 @@ describe("a process that was killed", () => {
     expect(Buffer.from(await readAll(beside.get(descriptor), 3_000_000)).equals(bytes)).toBe(true);
   });
 
+  test("is waited for until then, and the next one goes on from there", async () => {
+    const folder = await temporaryFolder();
+    const directory = join(folder, "store");
+    const script = await bundleStoreWorker(folder);
+    const killed = startStoreProcess(script, "put", directory, "resume", "3000000");
+    await killed.line("half");
+    const next = startStoreProcess(script, "put", directory, "resume", "3000000", "on");
+    await next.line("waiting");
+    killed.child.kill("SIGKILL");
+    expect((await killed.ended).status).toBe("SIGKILL");
+    const { status, output } = await next.ended;
+    expect(status, output).toBe(0);
+    const transferred = Number(/transferred (\d+)/.exec(output)?.[1]);
+    expect(transferred).toBeGreaterThan(0);
+    expect(transferred).toBeLessThanOrEqual(1_500_000);
+    expect(await partials(directory)).toEqual([]);
+  });
+
   test("on another host, its partial is left alone for a week", async () => {
     let now = Date.now();
     const { directory, store } = await storeWith({ clock: () => now });
@@ -191,6 +300,7 @@ describe("a process that was killed", () => {
     const path = await partialFile(directory);
     await writeFile(`${path}.json`, JSON.stringify({ owner: { pid: 1, host: "elsewhere", started: null } }));
     const source = sourceOf(bytes, 100_000);
+    now += 120_000;
     await new LayoutStore(directory, { clock: () => now }).put(descriptor, source);
     expect(source.opened).toEqual([0]);
     expect(await partials(directory)).toHaveLength(2);

@@ -42,6 +42,8 @@ export interface LayoutStoreOptions {
   readonly random?: (() => string) | undefined;
   /** How long to wait for another process that writes the index, in ms. @default 60000 */
   readonly lockPatience?: number | undefined;
+  /** Is told of a wait for another process that brings the same content. */
+  readonly onWarning?: ((text: string) => void) | undefined;
 }
 
 const damagedHint = "`lading verify` says what is damaged in the store, `lading repair` fetches it again";
@@ -97,7 +99,8 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
     const parts = { fs: this.#fs, durability: this.#durability, clock: this.#clock };
     this.blobs = new BlobFolder({ ...parts, root: directory });
     this.#folder = new LayoutFolder({ ...parts, directory, random: this.#random });
-    this.#intake = new BlobIntake({ ...parts, blobs: this.blobs, prepare: () => this.#prepare() });
+    const onWarning = options.onWarning ?? (() => {});
+    this.#intake = new BlobIntake({ ...parts, blobs: this.blobs, prepare: () => this.#prepare(), onWarning });
     const prepare = async (folder: string) => {
       const partials = await this.#prepare();
       await makeFolder(this.#fs, folder, "fast");
@@ -163,7 +166,7 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
       const transferred = await onDisk(`storing ${descriptor.digest}`, () =>
         this.#intake.take(descriptor, source, { ...options, onBytes }),
       );
-      return { outcome: "stored", transferred };
+      return transferred === null ? { outcome: "exists", transferred: 0 } : { outcome: "stored", transferred };
     };
     return (await exists()) ?? (await this.#puts.run(descriptor.digest, options, take, exists));
   }

@@ -182,7 +182,7 @@ export class ClientContext {
   store(): Promise<LayoutStore> {
     this.#store ??= (async () => {
       const { LayoutStore } = await import("../content/layout.js");
-      return new LayoutStore(this.config.store);
+      return new LayoutStore(this.config.store, { onWarning: (text) => this.warn(text) });
     })();
     return this.#store;
   }

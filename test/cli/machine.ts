@@ -20,7 +20,7 @@ export interface LadingOptions {
   readonly input?: string | Uint8Array;
   readonly env?: Readonly<Record<string, string>>;
   /** Called with the child once it runs. */
-  readonly onStart?: (child: ReturnType<typeof spawn>) => void;
+  readonly onStart?: ((child: ReturnType<typeof spawn>) => void) | undefined;
 }
 
 /** A machine where nobody has used Lading yet, and no engine is to be found. */

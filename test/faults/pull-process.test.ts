@@ -1,4 +1,3 @@
-import type { ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,6 +14,7 @@ import { randomRounds, seeded } from "./seeded.js";
 import { type FolderRegistry, imageAt, repository, Stand } from "./stand.js";
 import { storedBlobs } from "./stored-blobs.js";
 import { tagMap } from "./tag-map.js";
+import { whenArrived } from "./when-told.js";
 
 // What happens to the process that pulls, and to its disk: the built command line, on the embedded registry.
 
@@ -116,25 +116,6 @@ if (randomRounds > 0) {
     },
     60_000 + randomRounds * 60_000,
   );
-}
-
-/** Calls back once a layer has come to a part of its size, as `--progress json` tells. */
-function whenArrived(share: number, act: (child: ChildProcess) => void): (child: ChildProcess) => void {
-  return (child) => {
-    let acted = false;
-    let text = "";
-    child.stderr?.on("data", (chunk: Buffer) => {
-      text += chunk.toString();
-      const lines = text.split("\n");
-      text = lines.pop() ?? "";
-      for (const line of lines) {
-        const { status, current, total } = JSON.parse(line) as Readonly<Record<string, unknown>>;
-        if (acted || status !== "downloading" || Number(current) < share * Number(total)) continue;
-        acted = true;
-        act(child);
-      }
-    });
-  };
 }
 
 fault("F19", "SIGINT at the half of a layer", ["N3", "N5", "N7"], async () => {

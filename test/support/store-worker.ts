@@ -7,7 +7,8 @@ import { randomBytesOf } from "./random-bytes.js";
 import { randomImage } from "./random-image.js";
 
 const [verb, directory = "", ...rest] = process.argv.slice(2);
-const store = LayoutStore.open(directory, { durability: "fast" });
+const onWarning = () => process.stdout.write("waiting\n");
+const store = LayoutStore.open(directory, { durability: "fast", onWarning });
 
 const verbs: Record<string, () => Promise<void>> = {
   /** Makes the image of a seed and gives it a name, so many times. */
