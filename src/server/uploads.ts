@@ -67,7 +67,7 @@ export async function postUpload(
   if (digest === null || nothing) return reply(202, sessionHeaders(session, 0, context));
   try {
     return await session.write(async (stopped) => {
-      await session.append(await boundedBody(session, request, context), stopped);
+      await append(session, request, stopped, context);
       return await finish(session, digest, request, context);
     });
   } catch (error) {
@@ -161,20 +161,33 @@ function parseContentRange({ headers }: WireRequest): Chunk | null {
   return { start, length };
 }
 
-/** The body of a request, as long as the quota has room for the upload. It is decided at the end; here it ends early. */
-async function boundedBody(
+/**
+ * Takes a body in, as long as the owner's quota has room for the upload. It is decided at the end; here it ends early.
+ * @throws Fault
+ */
+async function append(
   session: UploadSession,
   request: WireRequest,
+  stopped: AbortSignal,
   { quotas, sessions }: Context,
-): Promise<AsyncIterable<Uint8Array>> {
-  const room = await quotas.room(session.repository);
+): Promise<void> {
   const body = bodyOf(request);
-  if (room === null) return body;
-  return withinRoom(body, room - session.size, async () => {
-    sessions.forget(session);
-    await session.remove();
-    return await quotas.reached(session.repository, session.size);
+  const room = await quotas.room(session.repository);
+  if (room === null) return await session.append(body, stopped);
+  const refusal: { fault: Fault | null } = { fault: null };
+  const bounded = withinRoom(body, room - session.size, async () => {
+    refusal.fault = await quotas.reached(session.repository, session.size);
+    return refusal.fault;
   });
+  try {
+    await session.append(bounded, stopped);
+  } catch (error) {
+    if (refusal.fault === null) throw error;
+    // only now: what had come before was still being written
+    sessions.forget(session);
+    await session.remove().catch(() => undefined);
+    throw refusal.fault;
+  }
 }
 
 /** Takes the body of a PATCH or PUT in, at the place that it says it belongs to. */
@@ -191,7 +204,7 @@ async function receive(
     });
   }
   const before = session.size;
-  await session.append(await boundedBody(session, request, context), stopped);
+  await append(session, request, stopped, context);
   if (chunk !== null && session.size - before !== chunk.length) {
     await session.rewind(before);
     throw new Fault(400, "SIZE_INVALID", "the chunk has not the length that its Content-Range says", {

@@ -1,6 +1,7 @@
-import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { digestOf } from "../../src/oci/digest.js";
 import { serve as startServing } from "../faults/killed-server.js";
 import { storedBlobs } from "../faults/stored-blobs.js";
 import { type RunningRegistry, startOwnRegistry } from "../support/own-registry.js";
@@ -155,8 +156,13 @@ describe("registry check", () => {
     for (const path of [`blobs/${layer.digest}`, "manifests/1", `manifests/${digest}`]) {
       expect((await fetch(`${server.url}/v2/alice/app/${path}`, head)).status, path).toBe(404);
     }
-    expect(await pushed("app:1", "check")).toBe(digest);
-    expect((await fetch(`${server.url}/v2/alice/app/manifests/1`, head)).status).toBe(200);
+    // the tag is there nevertheless: another image does not get it where none is to be moved, this one does
+    const careful = [`${host}/alice/app:1`, "--no-clobber", "--json"];
+    await machine.putImage("other:1", { seed: "other" });
+    const clash = await machine.lading(["push", "other:1", ...careful]);
+    expect(failureOf(clash)).toMatchObject({ code: "conflict", digest, side: "destination", exit: 73 });
+    expect(await machine.lading(["push", "app:1", ...careful])).toMatchObject({ code: 0 });
+    expect(await tags()).toEqual({ 1: digest });
     expect(await printed("check", "")).toMatchObject({ ok: true, problems: [] });
     expect(await pull("app:1", "repaired")).toMatchObject({ code: 0 });
   });
@@ -222,17 +228,25 @@ describe("bounds", () => {
     const refusal = await machine.lading(["push", "app:2", `${host}/alice/app:2`, "--json"]);
     expect(failureOf(refusal)).toMatchObject({ code: "no-space", status: 403, exit: 74 });
     expect(await tags()).toEqual(before);
-    const upload = await fetch(`${server.url}/v2/alice/app/blobs/uploads/`, { method: "POST" });
-    const answer = await fetch(new URL(upload.headers.get("location") ?? "", server.url), {
-      method: "PATCH",
-      body: new Uint8Array(100_000),
-    });
-    expect(answer.status).toBe(403);
-    const { errors } = (await answer.json()) as { readonly errors: readonly unknown[] };
-    expect(errors[0]).toMatchObject({
-      code: "DENIED",
-      detail: { limit: "quota", owner: "alice", quota: 30_000 },
-    });
+    // in a body of many pieces, of which the first ones have room
+    expect(await printed("quota-set", "alice 300k")).toMatchObject({ bytes: 300_000 });
+    const body = new Uint8Array(3_000_000);
+    const uploads = `${server.url}/v2/alice/app/blobs/uploads/`;
+    const begin = async () =>
+      new URL((await fetch(uploads, { method: "POST" })).headers.get("location") ?? "", uploads);
+    const digest = digestOf(body);
+    for (const [method, url] of [
+      ["PATCH", await begin()],
+      ["PUT", new URL(`?digest=${digest}`, await begin())],
+      ["POST", new URL(`?digest=${digest}`, uploads)],
+    ] as const) {
+      const answer = await fetch(url, { method, body });
+      const { errors } = (await answer.json()) as { readonly errors: readonly unknown[] };
+      const detail = { limit: "quota", owner: "alice", quota: 300_000 };
+      expect([method, answer.status, errors[0]]).toMatchObject([method, 403, { code: "DENIED", detail }]);
+      if (method !== "POST") expect([method, (await fetch(url)).status]).toEqual([method, 404]);
+    }
+    expect(await readdir(join(data, "repos", "alice", "app", "_uploads"))).toEqual([]);
 
     expect(await printed("quota-remove", "alice")).toEqual({ owner: "alice" });
     expect(failureOf(await registry("quota remove alice"))).toMatchObject({ code: "not-found", exit: 72 });
