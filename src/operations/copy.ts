@@ -167,7 +167,8 @@ class Copy {
     const head = await this.#to.resolve(tag ?? root.digest, { signal });
     const unchanged = head?.digest === root.digest;
     const results = unchanged ? new Map<Digest, PutResult>() : await this.#move(tree, source, destination);
-    if (!unchanged) await this.#publish(tree, tag);
+    // A referrer is published again: who did it before may have ended before it was in its subject's list.
+    if (!unchanged || manifests.at(-1)?.manifest.subject) await this.#publish(tree, tag);
     if (this.#options.referrers) await this.#copyReferrers(tree, source, destination);
     for (const layer of tree.layers) this.#progress.finish(layer.digest, "exists", layer.size);
     const remote = tag === null ? destination : destination.withTag(tag);

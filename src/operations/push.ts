@@ -21,7 +21,7 @@ import type { CallOptions, ClientContext } from "./context.js";
 import { pushByEngine } from "./engine-exchange.js";
 import { type PushOutcome, type PushResult, pushResult } from "./push-result.js";
 import { indexPlatforms, type PlatformOption, wantedPlatform } from "./selection.js";
-import { refuseMoved, targetTags } from "./target-tags.js";
+import { pointTag, refuseMoved, targetTags } from "./target-tags.js";
 import { type TransferProgress, withProgress } from "./transfer-progress.js";
 
 /** Options of `push`. */
@@ -258,9 +258,9 @@ class Push {
   }
 
   async #pointTags(tree: ContentTree, tags: readonly string[]): Promise<void> {
-    const root = tree.manifests.at(-1);
+    const { options, remote, signal } = this.#request;
     for (const tag of tags) {
-      await this.#repository.tag(tree.root, tag, { signal: this.#request.signal, bytes: root?.bytes });
+      await pointTag(this.#repository, tree, remote.withTag(tag), { noClobber: options.noClobber === true, signal });
     }
   }
 }

@@ -4,6 +4,7 @@ import type { RemoteImage } from "../image/remote-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { isIndexType } from "../oci/media-types.js";
+import { isReferrersTag } from "../registry/referrers.js";
 import type { Repository } from "../registry/repository.js";
 import { type CallOptions, type ClientContext, wirePath } from "./context.js";
 import { notInRegistry } from "./size.js";
@@ -124,7 +125,9 @@ async function readUsage(repository: Repository, signal: AbortSignal): Promise<U
     ),
   );
   const indexes = new Map<Digest, Digest[]>();
-  const tops = new Map([...tags.values()].filter(({ mediaType }) => isIndexType(mediaType)).map((d) => [d.digest, d]));
+  // A list of referrers, which clients keep, holds nothing: what is removed is taken out of it.
+  const named = [...tags].filter(([tag, { mediaType }]) => isIndexType(mediaType) && !isReferrersTag(tag));
+  const tops = new Map(named.map(([, descriptor]) => [descriptor.digest, descriptor]));
   await Promise.all(
     [...tops.keys()].map((digest) =>
       limiter.run(async () => {
@@ -183,7 +186,10 @@ function planAllTags(image: RemoteImage, usage: Usage): readonly Removal[] {
       hint: "`lading ls` lists the repositories",
     });
   }
-  return [...usage.tags].map(([tag, { digest }]) => ({
+  // Lists of referrers first: what goes after them is not taken out of them any more.
+  const lists = [...usage.tags].filter(([tag]) => isReferrersTag(tag));
+  const others = [...usage.tags].filter(([tag]) => !isReferrersTag(tag));
+  return [...lists, ...others].map(([tag, { digest }]) => ({
     image: image.withTag(tag),
     digest,
     removes: "manifest" as const,

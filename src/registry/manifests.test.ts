@@ -132,7 +132,7 @@ describe("a deletion", () => {
     registry.handlers.push(
       on(
         "DELETE",
-        byDigest,
+        byTag,
         (exchange) => {
           registry.manifests.clear();
           exchange.request.socket.destroy();
@@ -140,8 +140,8 @@ describe("a deletion", () => {
         1,
       ),
     );
-    await repository.deleteManifest(descriptor.digest);
-    expect(registry.log).toEqual([`DELETE ${byDigest}`, `HEAD ${byDigest}`]);
+    await repository.deleteTag("v1");
+    expect(registry.log).toEqual([`DELETE ${byTag}`, `HEAD ${byTag}`]);
   });
 
   test("whose answer is lost on a kept connection is not taken for one of nothing either", async () => {
@@ -157,16 +157,19 @@ describe("a deletion", () => {
         1,
       ),
     );
-    await repository.head("v1");
     await repository.deleteManifest(descriptor.digest);
-    expect(registry.log).toEqual([`HEAD ${byTag}`, `DELETE ${byDigest}`, `HEAD ${byDigest}`]);
+    // it is read first: if it had a subject, it might be in a list that clients keep
+    expect(registry.log).toEqual([`GET ${byDigest}`, `DELETE ${byDigest}`, `HEAD ${byDigest}`]);
   });
 
   test("that was lost on its way is sent again", async () => {
     const { repository } = await open();
     registry.handlers.push(on("DELETE", byDigest, ({ request }) => void request.socket.destroy(), 1));
     await repository.deleteManifest(descriptor.digest);
-    expect(registry.log).toEqual([`DELETE ${byDigest}`, `HEAD ${byDigest}`, `DELETE ${byDigest}`]);
+    expect(registry.log).toEqual([
+      `GET ${byDigest}`,
+      ...["DELETE", "HEAD", "DELETE"].map((one) => `${one} ${byDigest}`),
+    ]);
   });
 });
 

@@ -12,6 +12,30 @@ interface SignalOption {
   readonly signal?: AbortSignal | undefined;
 }
 
+/**
+ * What a tag must stand for, so that nobody's write is lost. Registries that do not know conditions write anyway.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1
+ */
+export type TagCondition = { readonly absent: true } | { readonly etag: string };
+
+interface WriteOptions extends SignalOption {
+  readonly condition?: TagCondition | undefined;
+}
+
+/** What a registry said to a manifest. */
+export interface WrittenManifest {
+  readonly descriptor: Descriptor;
+  /** It has listed the manifest among its subject's referrers. */
+  readonly referrerListed: boolean;
+}
+
+interface ManifestBytes {
+  readonly descriptor: Descriptor;
+  readonly bytes: Uint8Array;
+  /** What a condition can name it by; null where the registry gives nothing of the kind. */
+  readonly etag: string | null;
+}
+
 const accept = manifestMediaTypes.join(", ");
 const tagForm = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
@@ -88,7 +112,7 @@ export async function readManifestBytes(
   endpoint: Endpoint,
   reference: string,
   options: SignalOption = {},
-): Promise<{ readonly descriptor: Descriptor; readonly bytes: Uint8Array }> {
+): Promise<ManifestBytes> {
   const wanted = isDigest(reference) ? reference : undefined;
   const { answer, bytes } = await endpoint.read(
     {
@@ -111,7 +135,13 @@ export async function readManifestBytes(
       digest: wanted,
     });
   }
-  return { descriptor: { mediaType: manifestType(answer, bytes), digest, size: bytes.length }, bytes };
+  const { etag } = answer.headers;
+  return {
+    descriptor: { mediaType: manifestType(answer, bytes), digest, size: bytes.length },
+    bytes,
+    // A weak one says too little for a condition.
+    etag: etag?.startsWith('"') === true ? etag : null,
+  };
 }
 
 /** The digest of a manifest: that which was asked for, else the registry's where it is true, else our own. */
@@ -153,31 +183,47 @@ export async function readManifest(
 /**
  * Puts a manifest under a tag or its digest. Where the answer is lost, the registry is asked before it is sent again.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests
+ * @throws LadingError `conflict` with the status 412 where the tag is not what the condition says, …
  */
 export async function writeManifest(
   endpoint: Endpoint,
   bytes: Uint8Array,
   mediaType: string,
   reference: string,
-  options: SignalOption = {},
-): Promise<Descriptor> {
+  { condition, signal }: WriteOptions = {},
+): Promise<WrittenManifest> {
   const digest = isDigest(reference) ? reference : digestOf(bytes);
   const url = endpoint.url(`manifests/${checkReference(reference)}`);
   const answer = await endpoint.sendOnly({
     method: "PUT",
     url,
     actions: ["pull", "push"],
-    headers: { "content-type": mediaType, "content-length": String(bytes.length) },
+    headers: { "content-type": mediaType, "content-length": String(bytes.length), ...conditionHeaders(condition) },
     body: bytes,
-    expect: [200, 201, 202, 204],
+    expect: condition === undefined ? [200, 201, 202, 204] : [200, 201, 202, 204, 412],
     doing: `writing the manifest of ${endpoint.name}${joined(reference)}`,
     digest,
     confirm: async () => {
-      const there = await headManifest(endpoint, reference, options);
+      const there = await headManifest(endpoint, reference, { signal });
       return there?.digest === digest ? { status: 201, headers: {}, body: emptyBody, url } : null;
     },
-    signal: options.signal,
+    signal,
   });
+  if (answer.status === 412) {
+    const own = `"${digest}"`;
+    const etag = answer.headers.etag?.replace(/^W\//, "");
+    const current = etag?.replaceAll('"', "");
+    // Where the tag stands for this very manifest, its bytes may still be missing: written over, they are there again.
+    if (etag === own && condition !== undefined && !("etag" in condition)) {
+      return await writeManifest(endpoint, bytes, mediaType, reference, { condition: { etag: own }, signal });
+    }
+    const what = `${endpoint.authority}/${endpoint.name}${joined(reference)}`;
+    throw new LadingError("conflict", `${what} is not what it was taken for`, {
+      side: endpoint.side,
+      digest: isDigest(current) ? current : null,
+      status: 412,
+    });
+  }
   const stored = answer.headers["docker-content-digest"];
   if (isDigest(stored) && digestAlgorithm(stored) === digestAlgorithm(digest) && stored !== digest) {
     throw new LadingError("digest-mismatch", `${endpoint.authority} stored ${stored} instead of ${digest}`, {
@@ -185,7 +231,13 @@ export async function writeManifest(
       digest,
     });
   }
-  return { mediaType, digest, size: bytes.length };
+  const referrerListed = answer.headers["oci-subject"] !== undefined;
+  return { descriptor: { mediaType, digest, size: bytes.length }, referrerListed };
+}
+
+function conditionHeaders(condition: TagCondition | undefined): Record<string, string> {
+  if (condition === undefined) return {};
+  return "etag" in condition ? { "if-match": condition.etag } : { "if-none-match": "*" };
 }
 
 /**

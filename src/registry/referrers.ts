@@ -14,9 +14,20 @@ export interface ReferrersOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The manifests that name a digest as their subject, and who keeps the list of them: the registry, or its clients in a tag. */
+export interface Referrers {
+  readonly descriptors: readonly Descriptor[];
+  readonly keptBy: "registry" | "clients";
+}
+
 /** The tag under which registries without the API keep a subject's referrers. */
 export function referrersTag(digest: Digest): string {
   return digest.replace(":", "-").slice(0, digest.indexOf(":") + 1 + Math.min(64, digestHex(digest).length));
+}
+
+/** Whether a tag is such a list. */
+export function isReferrersTag(tag: string): boolean {
+  return /^(?:sha256|sha512)-[0-9a-f]{64}$/.test(tag);
 }
 
 /**
@@ -27,46 +38,36 @@ export async function listReferrers(
   endpoint: Endpoint,
   digest: Digest,
   options: ReferrersOptions = {},
-): Promise<readonly Descriptor[]> {
+): Promise<Referrers> {
   const { artifactType } = options;
-  const found = (await fromApi(endpoint, digest, options)) ?? (await fromTag(endpoint, digest, options));
-  return artifactType === undefined ? found : found.filter((descriptor) => descriptor.artifactType === artifactType);
+  const known = await fromApi(endpoint, digest, options);
+  const found = known ?? (await fromTag(endpoint, digest, options));
+  return {
+    descriptors:
+      artifactType === undefined ? found : found.filter((descriptor) => descriptor.artifactType === artifactType),
+    keptBy: known === null ? "clients" : "registry",
+  };
+}
+
+/** Whether the registry itself keeps the lists of referrers. One request. */
+export async function keepsReferrers(endpoint: Endpoint, subject: Digest, options: ReferrersOptions): Promise<boolean> {
+  return (
+    (await readReferrersPage(endpoint, endpoint.url(`referrers/${subject}`), "registry", subject, options)) !== null
+  );
 }
 
 async function fromApi(
   endpoint: Endpoint,
   digest: Digest,
-  { artifactType, signal }: ReferrersOptions,
+  options: ReferrersOptions,
 ): Promise<readonly Descriptor[] | null> {
   const first = endpoint.url(`referrers/${digest}`);
-  if (artifactType !== undefined) first.searchParams.set("artifactType", artifactType);
+  if (options.artifactType !== undefined) first.searchParams.set("artifactType", options.artifactType);
   let supported = true;
   const readPage = async (url: URL): Promise<Page<Descriptor>> => {
-    const { answer, bytes } = await endpoint.read(
-      {
-        method: "GET",
-        url,
-        role: url.href === first.href ? "registry" : "page",
-        actions: endpoint.readActions,
-        headers: { accept: mediaTypes.ociIndex },
-        expect: [200, 400, 404, 405, 501],
-        doing: `listing the referrers of ${digest}`,
-        digest,
-        signal,
-      },
-      limits.listBody,
-    );
-    // Old registries answer with a page for people, whatever the path.
-    const isIndex = (answer.headers["content-type"] ?? "").split(";", 1)[0]?.trim() === mediaTypes.ociIndex;
-    if (answer.status !== 200 || !isIndex) {
-      supported = false;
-      return { entries: [], next: null };
-    }
-    const index = parseManifest(bytes, mediaTypes.ociIndex);
-    return {
-      entries: index.kind === "index" ? index.manifests : [],
-      next: nextPage(answer.headers.link, url),
-    };
+    const page = await readReferrersPage(endpoint, url, url.href === first.href ? "registry" : "page", digest, options);
+    supported &&= page !== null;
+    return page ?? { entries: [], next: null };
   };
   const found: Descriptor[] = [];
   try {
@@ -75,6 +76,35 @@ async function fromApi(
     throw endpoint.sided(error, digest);
   }
   return supported ? found : null;
+}
+
+/** Null where the registry has no such list. */
+async function readReferrersPage(
+  endpoint: Endpoint,
+  url: URL,
+  role: "registry" | "page",
+  digest: Digest,
+  { signal }: ReferrersOptions,
+): Promise<Page<Descriptor> | null> {
+  const { answer, bytes } = await endpoint.read(
+    {
+      method: "GET",
+      url,
+      role,
+      actions: endpoint.readActions,
+      headers: { accept: mediaTypes.ociIndex },
+      expect: [200, 400, 404, 405, 501],
+      doing: `listing the referrers of ${digest}`,
+      digest,
+      signal,
+    },
+    limits.listBody,
+  );
+  // Old registries answer with a page for people, whatever the path.
+  const isIndex = (answer.headers["content-type"] ?? "").split(";", 1)[0]?.trim() === mediaTypes.ociIndex;
+  if (answer.status !== 200 || !isIndex) return null;
+  const index = parseManifest(bytes, mediaTypes.ociIndex);
+  return { entries: index.kind === "index" ? index.manifests : [], next: nextPage(answer.headers.link, url) };
 }
 
 async function fromTag(

@@ -1,20 +1,47 @@
+import { Limiter } from "../content/limiter.js";
 import type { ByteSource, ContentStore, FileBacked, PutOptions, PutResult, ReadOptions } from "../content/store.js";
 import { readAll, verifyStream } from "../content/verify.js";
-import { LadingError, type Side } from "../errors.js";
+import { isLadingError, LadingError, type Side } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
 import { limits } from "../oci/limits.js";
-import type { RawManifest } from "../oci/manifest.js";
+import { type Manifest, parseManifest, type RawManifest } from "../oci/manifest.js";
 import { isManifestType } from "../oci/media-types.js";
 import { deleteBlob, hasBlob, readBlob } from "./blobs.js";
 import type { Endpoint } from "./endpoint.js";
-import { deleteManifest, headManifest, readManifest, readManifestBytes, writeManifest } from "./manifests.js";
-import { listReferrers, type ReferrersOptions } from "./referrers.js";
+import {
+  deleteManifest,
+  headManifest,
+  readManifest,
+  readManifestBytes,
+  type TagCondition,
+  writeManifest,
+} from "./manifests.js";
+import { keepsReferrers, listReferrers, type ReferrersOptions } from "./referrers.js";
 import { type ListOptions, listTags } from "./tags.js";
 import { uploadBlob } from "./uploads.js";
 
 interface SignalOption {
   readonly signal?: AbortSignal | undefined;
+}
+
+interface TagOptions extends SignalOption {
+  /** The manifest's bytes. @default they are read from the repository */
+  readonly bytes?: Uint8Array | undefined;
+  /** @default none */
+  readonly condition?: TagCondition | undefined;
+}
+
+/** A manifest that refers to another; null for all others. What can't be read is the registry's to judge. */
+function withSubject(bytes: Uint8Array, mediaType: string): { manifest: Manifest; subject: Digest } | null {
+  // Most have none, and need not be read for that.
+  if (!Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes("subject")) return null;
+  try {
+    const manifest = parseManifest(bytes, mediaType);
+    return manifest.subject === null ? null : { manifest, subject: manifest.subject.digest };
+  } catch {
+    return null;
+  }
 }
 
 /**
@@ -23,6 +50,10 @@ interface SignalOption {
  */
 export class Repository implements ContentStore, FileBacked {
   readonly #endpoint: Endpoint;
+  /** Lists of referrers that clients keep are changed one at a time. */
+  readonly #lists = new Limiter(1);
+  /** Whether the registry keeps the lists of referrers itself; null where nobody has asked yet. */
+  #listsAreKept: boolean | null = null;
 
   /** @internal Made by {@link RegistryClient.repository}. */
   constructor(endpoint: Endpoint) {
@@ -68,9 +99,11 @@ export class Repository implements ContentStore, FileBacked {
     const { mediaType, digest, size } = descriptor;
     if (!isManifestType(mediaType)) return await uploadBlob(this.#endpoint, descriptor, source, options);
     const { signal, onBytes } = options;
-    if (await this.has(descriptor, { signal })) return { outcome: "exists", transferred: 0 };
     const bytes = await readAll(verifyStream(source(0, signal), descriptor), limits.manifest, digest);
-    await writeManifest(this.#endpoint, bytes, mediaType, digest, { signal });
+    // One with a subject is sent again: who sent it may have ended before it was among the referrers.
+    const there = withSubject(bytes, mediaType) === null && (await this.has(descriptor, { signal }));
+    if (there) return { outcome: "exists", transferred: 0 };
+    await this.putManifest(bytes, mediaType, digest, { signal });
     onBytes?.(size);
     return { outcome: "stored", transferred: size };
   }
@@ -84,13 +117,9 @@ export class Repository implements ContentStore, FileBacked {
     return await headManifest(this.#endpoint, reference, options);
   }
 
-  async tag(
-    descriptor: Descriptor,
-    reference: string,
-    { signal, bytes }: { readonly signal?: AbortSignal | undefined; readonly bytes?: Uint8Array | undefined } = {},
-  ): Promise<void> {
+  async tag(descriptor: Descriptor, reference: string, { signal, bytes, condition }: TagOptions = {}): Promise<void> {
     const content = bytes ?? (await readManifestBytes(this.#endpoint, descriptor.digest, { signal })).bytes;
-    await writeManifest(this.#endpoint, content, descriptor.mediaType, reference, { signal });
+    await this.putManifest(content, descriptor.mediaType, reference, { signal, condition });
   }
 
   /** What a tag or digest points at, or null. One request where the registry tells digest, type and size. */
@@ -108,9 +137,17 @@ export class Repository implements ContentStore, FileBacked {
     bytes: Uint8Array,
     mediaType: string,
     reference: string,
-    options: SignalOption = {},
+    { signal, condition }: Omit<TagOptions, "bytes"> = {},
   ): Promise<Descriptor> {
-    return await writeManifest(this.#endpoint, bytes, mediaType, reference, options);
+    const write = { signal, condition };
+    const { descriptor, referrerListed } = await writeManifest(this.#endpoint, bytes, mediaType, reference, write);
+    const referrer = referrerListed ? null : withSubject(bytes, mediaType);
+    if (referrer !== null && !(await this.#keepsReferrers(referrer.subject, { signal }))) {
+      const { enterReferrer } = await import("./referrers-tag.js");
+      const entry = { descriptor, manifest: referrer.manifest };
+      await this.#lists.run(() => enterReferrer(this.#endpoint, referrer.subject, entry, { signal }), signal);
+    }
+    return descriptor;
   }
 
   /** Pages of tags, as the registry sorts them. @throws LadingError `not-found` for a repository that is not there */
@@ -120,7 +157,18 @@ export class Repository implements ContentStore, FileBacked {
 
   /** Deletes a manifest, and with it all its tags. @throws LadingError `not-found`, `unsupported` */
   async deleteManifest(digest: Digest, options: SignalOption = {}): Promise<void> {
+    const subject = await this.#listedUnder(digest, options);
     await deleteManifest(this.#endpoint, digest, options);
+    if (subject === null) return;
+    const { leaveReferrer } = await import("./referrers-tag.js");
+    try {
+      await this.#lists.run(() => leaveReferrer(this.#endpoint, subject, digest, options), options.signal);
+    } catch (error) {
+      if (!isLadingError(error) || options.signal?.aborted) throw error;
+      this.#endpoint.onWarning(
+        `${digest} is deleted, and still in the list of its subject's referrers: ${error.message}`,
+      );
+    }
   }
 
   /** Deletes a tag and leaves the manifest. @throws LadingError `not-found`, `unsupported` where the registry can't */
@@ -135,6 +183,27 @@ export class Repository implements ContentStore, FileBacked {
 
   /** The manifests that name this one as their subject. */
   async referrers(digest: Digest, options: ReferrersOptions = {}): Promise<readonly Descriptor[]> {
-    return await listReferrers(this.#endpoint, digest, options);
+    const { descriptors, keptBy } = await listReferrers(this.#endpoint, digest, options);
+    this.#listsAreKept = keptBy === "registry";
+    return descriptors;
+  }
+
+  async #keepsReferrers(subject: Digest, options: SignalOption): Promise<boolean> {
+    this.#listsAreKept ??= await keepsReferrers(this.#endpoint, subject, options);
+    return this.#listsAreKept;
+  }
+
+  /** The subject in whose list, which clients keep, a manifest may be; null where there is none to be looked after. */
+  async #listedUnder(digest: Digest, options: SignalOption): Promise<Digest | null> {
+    if (this.#listsAreKept === true) return null;
+    try {
+      const { descriptor, bytes } = await readManifestBytes(this.#endpoint, digest, options);
+      const subject = withSubject(bytes, descriptor.mediaType)?.subject ?? null;
+      return subject === null || (await this.#keepsReferrers(subject, options)) ? null : subject;
+    } catch (error) {
+      // Who may delete need not be one who may read; and what is not there the deletion will say.
+      if (!isLadingError(error) || options.signal?.aborted) throw error;
+      return null;
+    }
   }
 }

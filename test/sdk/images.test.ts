@@ -88,6 +88,19 @@ describe("Images.push", () => {
     expect(await bench.client.images.digest(remote)).toBe(first.image.root.digest);
   });
 
+  it("leaves with noClobber a tag to the push that was faster", async () => {
+    const [first, second] = [await localImage("app:1", { seed: "one" }), await localImage("other:1", { seed: "two" })];
+    const remote = bench.client.parse.remoteImage("image:app:1");
+    const pushes = [first, second].map(({ local }) => bench.client.images.push(local, remote, { noClobber: true }));
+    expect((await Promise.all(pushes.map(code))).sort()).toEqual(["conflict", "no error"]);
+    // the same image again is no conflict
+    const digest = await bench.client.images.digest(remote);
+    for (const { image, local } of [first, second]) {
+      const result = await code(bench.client.images.push(local, remote, { noClobber: true }));
+      expect(result).toBe(image.root.digest === digest ? "no error" : "conflict");
+    }
+  });
+
   it("converts media types with format", async () => {
     const { local } = await localImage("app:1", { format: "oci" });
     const result = await bench.client.images.pushDetailed(local, null, { format: "docker" });
