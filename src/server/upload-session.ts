@@ -1,13 +1,7 @@
-import { createHasher, type Digest, type DigestAlgorithm, type Hasher } from "../oci/digest.js";
+import { createHasher, type Digest, type DigestAlgorithm } from "../oci/digest.js";
 import { Fault } from "./fault.js";
 import type { Upload } from "./storage/storage.js";
-
-interface RunningHash {
-  readonly algorithm: DigestAlgorithm;
-  readonly hasher: Hasher;
-  /** Bytes that went into it. */
-  position: number;
-}
+import { UploadHash } from "./upload-hash.js";
 
 interface Writer {
   stop(): void;
@@ -22,7 +16,7 @@ export class UploadSession {
   readonly repository: string;
   readonly id: string;
   readonly #upload: Upload;
-  #hash: RunningHash | null;
+  #hash: UploadHash | null;
   #writer: Writer | null = null;
   /** The offset that the client was last told: it may go on from there even where more has arrived. */
   #acknowledged: number;
@@ -32,7 +26,7 @@ export class UploadSession {
     this.id = id;
     this.#upload = upload;
     this.#acknowledged = upload.size;
-    this.#hash = upload.size === 0 ? { algorithm, hasher: createHasher(algorithm), position: 0 } : null;
+    this.#hash = upload.size === 0 ? new UploadHash(algorithm) : null;
   }
 
   /** Whom the session belongs to. */
@@ -93,7 +87,8 @@ export class UploadSession {
   async rewind(offset: number): Promise<void> {
     await this.#upload.truncate(offset);
     const algorithm = this.#hash?.algorithm ?? "sha256";
-    this.#hash = offset === 0 ? { algorithm, hasher: createHasher(algorithm), position: 0 } : null;
+    this.#hash?.drop();
+    this.#hash = offset === 0 ? new UploadHash(algorithm) : null;
   }
 
   /** Adds bytes until the source ends, or another writer takes over. @throws Fault where one did */
@@ -101,12 +96,13 @@ export class UploadSession {
     const hash = this.#hash;
     // while the write runs the hash may be ahead of the file
     this.#hash = null;
-    const before = this.#upload.size;
-    const hashing = hash !== null && hash.position === before;
+    const hashing = hash !== null && hash.position === this.#upload.size;
+    const see = hashing ? (bytes: Uint8Array) => hash.update(bytes) : undefined;
     try {
-      await this.#upload.append(hashed(untilStopped(source, stopped), hashing ? hash : null));
+      await this.#upload.append(untilStopped(source, stopped), see);
     } finally {
       if (hashing && hash.position === this.#upload.size) this.#hash = hash;
+      else hash?.drop();
     }
   }
 
@@ -115,8 +111,9 @@ export class UploadSession {
     const hash = this.#hash;
     this.#hash = null;
     if (hash !== null && hash.algorithm === algorithm && hash.position === this.#upload.size) {
-      return hash.hasher.digest();
-    }
+      const found = await hash.digest();
+      if (found !== null) return found;
+    } else hash?.drop();
     const hasher = createHasher(algorithm);
     for await (const chunk of this.#upload.read()) hasher.update(chunk);
     return hasher.digest();
@@ -131,18 +128,9 @@ export class UploadSession {
   }
 
   async remove(): Promise<void> {
+    this.#hash?.drop();
+    this.#hash = null;
     await this.#upload.remove();
-  }
-}
-
-async function* hashed(source: AsyncIterable<Uint8Array>, hash: RunningHash | null): AsyncIterable<Uint8Array> {
-  for await (const chunk of source) {
-    if (chunk.length === 0) continue;
-    if (hash !== null) {
-      hash.hasher.update(chunk);
-      hash.position += chunk.length;
-    }
-    yield chunk;
   }
 }
 

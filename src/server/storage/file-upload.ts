@@ -1,6 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { FileSystem } from "../../content/file-system.js";
+import { ChunkMemory, giveBack } from "../../content/lent-chunk.js";
 import type { Digest } from "../../oci/digest.js";
 import { readFileRange } from "./read-file.js";
 import type { Upload } from "./storage.js";
@@ -54,10 +55,17 @@ export class FileUpload implements Upload {
     return join(this.#directory, "data");
   }
 
-  async append(source: AsyncIterable<Uint8Array>): Promise<void> {
-    const writer = new BatchWriter(this.#fs, this.#data, this.#size, this.#durable, (written) => {
-      this.#size += written;
-      this.#touched = Date.now();
+  async append(source: AsyncIterable<Uint8Array>, see?: (bytes: Uint8Array) => Promise<void>): Promise<void> {
+    const writer = new BatchWriter({
+      fs: this.#fs,
+      path: this.#data,
+      position: this.#size,
+      durable: this.#durable,
+      see: see ?? (async () => {}),
+      onWritten: (written) => {
+        this.#size += written;
+        this.#touched = Date.now();
+      },
     });
     try {
       try {
@@ -102,12 +110,21 @@ export class FileUpload implements Upload {
   }
 }
 
+interface BatchWriterOptions {
+  readonly fs: FileSystem;
+  readonly path: string;
+  readonly position: number;
+  readonly durable: boolean;
+  /** Gets what is being written; it stays as it is until that is done. */
+  readonly see: (bytes: Uint8Array) => Promise<void>;
+  readonly onWritten: (bytes: number) => void;
+}
+
 /** Writes chunks one after the other at a growing position; the next ones are gathered meanwhile. */
 class BatchWriter {
-  readonly #fs: FileSystem;
-  readonly #path: string;
-  readonly #durable: boolean;
-  readonly #onWritten: (bytes: number) => void;
+  readonly #options: BatchWriterOptions;
+  /** Threads may read it: they hash. */
+  readonly #memory = new ChunkMemory(batchSize, { shared: true });
   #position: number;
   #handle: FileHandle | null = null;
   #batch: Buffer | null = null;
@@ -117,12 +134,9 @@ class BatchWriter {
   #syncError: unknown = null;
   #unsynced = 0;
 
-  constructor(fs: FileSystem, path: string, position: number, durable: boolean, onWritten: (bytes: number) => void) {
-    this.#fs = fs;
-    this.#path = path;
-    this.#position = position;
-    this.#durable = durable;
-    this.#onWritten = onWritten;
+  constructor(options: BatchWriterOptions) {
+    this.#options = options;
+    this.#position = options.position;
   }
 
   async add(chunk: Uint8Array): Promise<void> {
@@ -134,9 +148,7 @@ class BatchWriter {
       await this.#writing;
       return;
     }
-    // A fresh one each time: network buffers are small objects with much memory behind them, which nobody collects
-    // before V8 has a reason to; buffers of its own are one, and keep a long upload at tens of megabytes.
-    this.#batch ??= Buffer.allocUnsafeSlow(batchSize);
+    this.#batch ??= this.#memory.take();
     this.#batch.set(chunk, this.#batched);
     this.#batched += chunk.length;
   }
@@ -157,28 +169,28 @@ class BatchWriter {
   async #writeBatch(): Promise<void> {
     await this.#writing;
     if (this.#batch === null) return;
-    const bytes = this.#batch.subarray(0, this.#batched);
+    const bytes = this.#memory.lend(this.#batch, this.#batched);
     this.#batch = null;
     this.#batched = 0;
     this.#start(bytes);
   }
 
   #start(bytes: Uint8Array): void {
-    this.#writing = this.#write(bytes);
+    this.#writing = Promise.all([this.#write(bytes), this.#options.see(bytes)]).then(() => giveBack(bytes));
     // whoever comes next looks at it; until then it must not count as unhandled
     this.#writing.catch(() => undefined);
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
-    this.#handle ??= await this.#fs.open(this.#path, "r+");
+    this.#handle ??= await this.#options.fs.open(this.#options.path, "r+");
     for (let at = 0; at < bytes.length; ) {
       const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at, this.#position);
       at += bytesWritten;
       this.#position += bytesWritten;
-      this.#onWritten(bytesWritten);
+      this.#options.onWritten(bytesWritten);
     }
     this.#unsynced += bytes.length;
-    if (this.#durable && this.#syncing === null && this.#unsynced >= syncEvery) this.#startSync(this.#handle);
+    if (this.#options.durable && this.#syncing === null && this.#unsynced >= syncEvery) this.#startSync(this.#handle);
   }
 
   /** The system reports a failure to write back once, so that it must not be lost here. */

@@ -31,8 +31,9 @@ export class MemoryUpload implements Upload {
     return this.#touched;
   }
 
-  async append(source: AsyncIterable<Uint8Array>): Promise<void> {
+  async append(source: AsyncIterable<Uint8Array>, see?: (bytes: Uint8Array) => Promise<void>): Promise<void> {
     for await (const chunk of source) {
+      await see?.(chunk);
       this.#chunks.push(chunk.slice());
       this.#size += chunk.length;
       this.#touched = this.#now();

@@ -139,8 +139,9 @@ export interface Upload {
   /**
    * Adds what `source` gives. Where that fails, what came before stays and counts.
    * A chunk is not changed by its giver before the promise settles.
+   * @param see Gets the bytes in pieces as they are stored, each of which stays as it is until its promise settles.
    */
-  append(source: AsyncIterable<Uint8Array>): Promise<void>;
+  append(source: AsyncIterable<Uint8Array>, see?: (bytes: Uint8Array) => Promise<void>): Promise<void>;
   truncate(size: number): Promise<void>;
   /** All bytes, to hash them again. */
   read(): AsyncIterable<Uint8Array>;
