@@ -10,6 +10,7 @@ import { type Digest, digestHex, digestOf } from "../oci/digest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import { type ArchiveImage, readImageArchive, writeDockerArchive, writeOciArchive } from "./archive.js";
 import type { ReadArchiveOptions } from "./archive-contents.js";
+import { gzipSize } from "./gzip-size.js";
 import { MemoryStore } from "./memory.js";
 import { readTar, type TarInput, writeTar } from "./tar.js";
 import { readAll } from "./verify.js";
@@ -466,6 +467,28 @@ describe("writeDockerArchive", () => {
         [...made.layers, made.config].map(({ descriptor }) => descriptor.digest),
       );
       expect(await whole(writeDockerArchive([{ manifest: made.root, names }], from, { compressed }))).toEqual(bytes);
+    }
+  });
+
+  it("unpacks a layer whose size is known, and does not take a wrong size for a whole layer", async () => {
+    const from = new MemoryStore();
+    const made = await randomImage(from, { seed: "known size", layers: 2, format: "oci" });
+    const [first, second] = made.layers.map(({ descriptor }) => descriptor);
+    const sizes = new Map<Digest, number | null>();
+    for (const layer of [first, second] as Descriptor[]) sizes.set(layer.digest, await gzipSize(from, layer));
+    expect([...sizes.values()]).toEqual(made.layers.map(({ bytes }) => gunzipSync(bytes).byteLength));
+    const write = (unpackedSize: (layer: Descriptor) => Promise<number | null>) =>
+      whole(writeDockerArchive([{ manifest: made.root, names: ["a:1"] }], from, { unpackedSize }));
+    const plain = await whole(
+      writeDockerArchive([{ manifest: made.root, names: ["a:1"] }], from, { compressed: false }),
+    );
+    expect(await write(async ({ digest }) => sizes.get(digest) ?? null)).toEqual(plain);
+    expect(await write(async () => null)).toEqual(
+      await whole(writeDockerArchive([{ manifest: made.root, names: ["a:1"] }], from)),
+    );
+    for (const off of [-1, 1]) {
+      const wrong = write(async ({ digest }) => (sizes.get(digest) ?? 0) + off);
+      await expect(wrong).rejects.toMatchObject({ code: "size-mismatch" });
     }
   });
 

@@ -22,8 +22,8 @@ export interface DecompressOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Bytes per piece of output: zlib's default of 16 KiB halves its speed. */
-const chunkSize = 256 * 1024;
+/** Bytes per piece of output: half of it costs a tenth of the speed, the default of 16 KiB half. */
+const chunkSize = 512 * 1024;
 
 /** How a stream is compressed, by its first bytes (6 are enough). xz and bzip2 are told so that they can be refused by name. */
 export function sniffCompression(bytes: Uint8Array): Compression | "xz" | "bzip2" {

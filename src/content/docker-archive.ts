@@ -152,6 +152,11 @@ export interface WriteDockerArchiveOptions {
    * tar says how long an entry is before it comes. zstd layers are always unpacked. @default true
    */
   readonly compressed?: boolean | undefined;
+  /**
+   * Where layers stay compressed: what a gzip layer has unpacked, in bytes, for one that is to be unpacked after all, and read once. Null
+   * leaves it as it is. Where the layer turns out to have another size, the stream ends with `size-mismatch`.
+   */
+  readonly unpackedSize?: ((layer: Descriptor) => Promise<number | null>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -164,7 +169,7 @@ export async function* writeDockerArchive(
   from: ContentSource,
   options: WriteDockerArchiveOptions = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const { compressed = true, signal } = options;
+  const { compressed = true, unpackedSize, signal } = options;
   const configs = new Map<string, Uint8Array>();
   const layers = new Map<string, Descriptor>();
   const manifest: { Config: string; RepoTags: string[]; Layers: string[] }[] = [];
@@ -191,11 +196,12 @@ export async function* writeDockerArchive(
     yield { name: "manifest.json", size: document.byteLength, body: document };
     for (const [name, body] of configs) yield { name, size: body.byteLength, body };
     for (const [name, layer] of layers) {
-      const asIs =
-        layerCompression(layer.mediaType) === "none" || (compressed && layerCompression(layer.mediaType) === "gzip");
-      yield asIs
+      const compression = layerCompression(layer.mediaType);
+      const mayStay = compression === "none" || (compressed && compression === "gzip");
+      const known = mayStay && compression === "gzip" ? ((await unpackedSize?.(layer)) ?? null) : null;
+      yield mayStay && known === null
         ? { name, size: layer.size, body: from.get(layer, { signal }) }
-        : { name, size: await plainSize(layer), body: unpacked(from, layer, signal) };
+        : { name, size: known ?? (await plainSize(layer)), body: unpacked(from, layer, signal) };
     }
   };
   yield* writeTar(entries());

@@ -1,4 +1,4 @@
-import { LadingError } from "../errors.js";
+import { isLadingError, LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
@@ -210,17 +210,32 @@ export class DockerEngine implements LocalEngine {
     const id = original ? target.digest : image.manifest.config.digest;
     const known = await this.knownLayers(image.diffIds, signal);
     await requireLayers(from, image, known, signal);
-    const { writeDockerArchive, writeOciArchive } = await import("../content/archive.js");
-    const archive = original
-      ? writeOciArchive(
-          [{ root: target, names: names.map((name) => `${canonicalName(name)}:${name.tag ?? "latest"}`) }],
-          from,
-          {
-            signal,
-          },
-        )
-      : writeDockerArchive([{ manifest: image.raw.descriptor, names, omit: known }], from, { signal });
     const doing = `loading ${names.map(String).join(", ") || root.digest}`;
+    const report = loadProgress(options.progress, image.diffIds, image.manifest.layers);
+    const load = (archive: AsyncIterable<Uint8Array>) => this.#load(archive, { doing, report, signal });
+    const { writeDockerArchive, writeOciArchive } = await import("../content/archive.js");
+    if (original) {
+      const tags = names.map((name) => `${canonicalName(name)}:${name.tag ?? "latest"}`);
+      await load(writeOciArchive([{ root: target, names: tags }], from, { signal }));
+    } else {
+      const images = [{ manifest: image.raw.descriptor, names, omit: known }];
+      const { gzipSize } = await import("../content/gzip-size.js");
+      const unpackedSize = (layer: Descriptor) => gzipSize(from, layer, signal);
+      const unpacked = (await this.#about(signal)).onThisHost;
+      try {
+        await load(writeDockerArchive(images, from, { signal, ...(unpacked ? { unpackedSize } : {}) }));
+      } catch (error) {
+        if (!unpacked || !isForUnpacking(error)) throw error;
+        await load(writeDockerArchive(images, from, { signal }));
+      }
+    }
+    await checkLoaded({ id, diffIds: image.diffIds, names }, async (reference) => {
+      return (await this.#inspect(reference, signal))?.image ?? null;
+    });
+    return { id };
+  }
+
+  async #load(archive: AsyncIterable<Uint8Array>, { doing, report, signal }: LoadOptions): Promise<void> {
     const answer = await this.#api.stream({
       method: "POST",
       path: "/images/load",
@@ -229,7 +244,6 @@ export class DockerEngine implements LocalEngine {
       doing,
       signal,
     });
-    const report = loadProgress(options.progress, image.diffIds, image.manifest.layers);
     for await (const line of jsonLines(answer, { doing })) {
       // The containerd store keeps an image that it can't unpack, and says so in passing.
       if (typeof line.stream === "string" && line.stream.startsWith("Error unpacking")) {
@@ -237,10 +251,6 @@ export class DockerEngine implements LocalEngine {
       }
       report(line);
     }
-    await checkLoaded({ id, diffIds: image.diffIds, names }, async (reference) => {
-      return (await this.#inspect(reference, signal))?.image ?? null;
-    });
-    return { id };
   }
 
   async exchange(signal?: AbortSignal): Promise<EngineExchange | null> {
@@ -253,4 +263,18 @@ export class DockerEngine implements LocalEngine {
   async close(): Promise<void> {
     await this.#api.close();
   }
+}
+
+interface LoadOptions {
+  readonly doing: string;
+  readonly report: (line: JsonObject) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Whether a load may have failed because layers were unpacked on the way: Docker unpacks them at half our speed, but keeps what comes in
+ * a folder until it has all of it; and how much comes out is a guess before it is done.
+ */
+function isForUnpacking(error: unknown): boolean {
+  return isLadingError(error) && (error.code === "no-space" || error.code === "size-mismatch");
 }

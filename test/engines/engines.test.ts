@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LayoutStore } from "../../src/content/layout.js";
 import { MemoryStore } from "../../src/content/memory.js";
@@ -135,6 +136,25 @@ for (const { name, starter, kind, imageStore, moves } of subjects) {
         expect(found?.size).toBeGreaterThan(0);
       }
       expect(await engine.inspect(id)).toMatchObject({ id, platforms: [amd64] });
+    });
+
+    it("loads a layer of several gzip members, whose trailer tells the size of the last one", async () => {
+      const image = await randomImage(hub, { seed: "members", format: "docker", layers: 1 });
+      const [layer] = image.layers;
+      if (layer === undefined) throw new Error("the image has no layer");
+      const plain = gunzipSync(layer.bytes);
+      const members = [plain.subarray(0, 1000), plain.subarray(1000)].map((part) => gzipSync(part));
+      const packed = await putBytes(hub, layer.descriptor.mediaType, Buffer.concat(members));
+      const manifest = {
+        schemaVersion: 2,
+        mediaType: mediaTypes.dockerManifest,
+        config: image.config.descriptor,
+        layers: [packed],
+      };
+      const root = await putBytes(hub, mediaTypes.dockerManifest, Buffer.from(JSON.stringify(manifest)));
+      const several = new LocalImage("members", "1");
+      await engine.importImage(root, { from: hub, names: [several], platform: null });
+      expect((await engine.inspect(several))?.diffIds).toEqual([layer.diffId]);
     });
 
     it("says null of an image that it does not have", async () => {
