@@ -24,6 +24,14 @@ export interface Line {
 const bufferLimit = 512 * 1024;
 const requestStart = /^(?:GET|HEAD|PUT|POST|PATCH|DELETE) \//;
 
+/** Whether it drains or closes: whoever waits for the other is not left behind. */
+async function drained(socket: Socket): Promise<void> {
+  const decided = new AbortController();
+  const { signal } = decided;
+  await Promise.race([once(socket, "drain", { signal }), once(socket, "close", { signal })]).catch(() => undefined);
+  decided.abort();
+}
+
 /** Opens a line to `host:port`. The kernel here has no `netem`; this is a proxy on loopback that waits. */
 export async function openLine(target: string, { roundTrip = 0, bytesPerSecond }: LineOptions): Promise<Line> {
   const [targetHost = "", targetPort = ""] = target.split(":");
@@ -50,7 +58,7 @@ export async function openLine(target: string, { roundTrip = 0, bytesPerSecond }
         to.end();
         return;
       }
-      if (!to.write(chunk)) await Promise.race([once(to, "drain"), once(to, "close")]).catch(() => undefined);
+      if (!to.write(chunk)) await drained(to);
       queued -= chunk.length;
       if (queued < bufferLimit) from.resume();
     };

@@ -24,13 +24,18 @@ const get = (path) => new Promise((resolve, reject) => {
   const call = request(base + path, { agent, headers: { accept } }, async (answer) => {
     const chunks = [];
     for await (const chunk of answer) chunks.push(chunk);
-    resolve(JSON.parse(Buffer.concat(chunks)));
+    resolve({ next: /<([^>]*)>/.exec(answer.headers.link ?? "")?.[1], ...JSON.parse(Buffer.concat(chunks)) });
   });
   call.once("error", reject);
   call.end();
 });
-const { tags } = await get("tags/list?n=10000");
-for (const tag of tags) {
+const found = [];
+for (let page = "tags/list?n=1000"; page !== undefined; ) {
+  const { tags, next } = await get(page);
+  found.push(...tags);
+  page = next?.slice(next.indexOf("tags/list"));
+}
+for (const tag of found) {
   const { config, layers } = await get("manifests/" + tag);
   console.log(tag, layers.reduce((sum, { size }) => sum + size, config.size));
 }

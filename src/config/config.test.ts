@@ -58,7 +58,7 @@ describe("without a configuration", () => {
       engine: "auto",
       store: join(data, "store"),
       platform: null,
-      concurrency: { transfers: 4, blobs: 4, perHost: 8, exports: 1 },
+      concurrency: { transfers: 4, blobs: 4, perHost: 16, exports: 1 },
       cacheLimit: null,
       limitRate: null,
       timeout: null,
@@ -142,7 +142,7 @@ describe("flag over environment over file", () => {
       timeout: 600_000,
       cacheLimit: 5e9,
       limitRate: 5e6,
-      concurrency: { transfers: 4, blobs: 2, perHost: 8, exports: 1 },
+      concurrency: { transfers: 4, blobs: 2, perHost: 16, exports: 1 },
     });
     expect(fromFile.clusters.main).toEqual({
       registryUrl: "https://registry.main.example",
@@ -199,7 +199,7 @@ describe("flag over environment over file", () => {
       ca: "/f.pem",
       platform: "all",
       timeout: 1000,
-      concurrency: { transfers: 4, blobs: 9, perHost: 8, exports: 1 },
+      concurrency: { transfers: 4, blobs: 9, perHost: 16, exports: 1 },
     });
     const nothing = { cluster: null, owner: undefined, insecure: null };
     expect(await load({ env, overrides: nothing, engine: null, storePath: null })).toMatchObject({

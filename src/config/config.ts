@@ -105,7 +105,7 @@ export interface LoadConfigOptions {
   readonly system?: System | undefined;
 }
 
-const defaultConcurrency: Concurrency = { transfers: 4, blobs: 4, perHost: 8, exports: 1 };
+const defaultConcurrency: Concurrency = { transfers: 4, blobs: 4, perHost: 16, exports: 1 };
 /** Where `lading serve` listens unless told otherwise. */
 const localRegistryUrl = "http://localhost:5050";
 /** The variables that are settings, by the key of the file that they stand for. */
