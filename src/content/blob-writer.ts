@@ -1,6 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { ioError, LadingError } from "../errors.js";
-import { ChunkMemory, giveBack } from "./lent-chunk.js";
+import { ChunkMemory, giveBack, isLent } from "./lent-chunk.js";
 
 export interface WriteOptions {
   /** Where in the file to begin. */
@@ -19,12 +19,15 @@ export interface WriteOptions {
 
 /** Bytes that are written at once: enough to make the cost of a call small. */
 const batchSize = 1024 * 1024;
+/** Lent chunks from this size on are written as they are: to copy them would cost more than the call. In bytes. */
+const largeChunk = 256 * 1024;
 /** However slowly it comes, it is on disk after this many ms. */
 const batchTime = 250;
 
 /**
- * Writes a stream into a file: while one batch is on its way to the disk, the next one is filled. Chunks are copied into the two
- * batches, so that a source can have its memory back at once, and nothing small is kept alive. Where the source fails, all that
+ * Writes a stream into a file: while one batch is on its way to the disk, the next one is filled. Chunks are copied into
+ * batches, so that a source can have its memory back at once, and nothing small is kept alive; but large ones that are lent are
+ * written as they are. Where the source fails, all that
  * had come before is in the file.
  * @returns Bytes that the source gave.
  * @throws LadingError `size-mismatch`, `no-space`, `io`; the source's own error as it is
@@ -35,33 +38,46 @@ export async function writeStream(
   { position, limit, update, shared = false, onStored, clock }: WriteOptions,
 ): Promise<number> {
   const batches = new ChunkMemory(batchSize, { shared });
-  let batch = batches.take();
+  let batch: Buffer | null = null;
   let filled = 0;
   let received = position;
   let flushed = clock();
   let writing: Promise<void> = Promise.resolve();
-  const write = async (memory: Buffer, size: number, at: number): Promise<void> => {
-    const bytes = memory.subarray(0, size);
-    const hashing = update(bytes);
-    await Promise.all([writeAt(handle, bytes, at), hashing]);
-    batches.putBack(memory);
-    onStored(at + size);
+  const write = async (bytes: Uint8Array, at: number): Promise<void> => {
+    const stored = writeAt(handle, bytes, at);
+    await Promise.all([stored, update(bytes)]);
+    giveBack(bytes);
+    onStored(at + bytes.byteLength);
+  };
+  const begin = (bytes: Uint8Array, at: number): void => {
+    writing = write(bytes, at);
+    // Its failure is seen at the next flush; until then it is not unhandled.
+    writing.catch(() => {});
   };
   const flush = async (): Promise<void> => {
     await writing;
     flushed = clock();
-    if (filled === 0) return;
-    writing = write(batch, filled, received - filled);
-    // Its failure is seen at the next flush; until then it is not unhandled.
-    writing.catch(() => {});
-    batch = batches.take();
+    if (batch === null) return;
+    begin(batches.lend(batch, filled), received - filled);
+    batch = null;
     filled = 0;
   };
+  const isWrittenAsItIs = (chunk: Uint8Array): boolean =>
+    chunk.byteLength >= largeChunk && isLent(chunk) && (!shared || chunk.buffer instanceof SharedArrayBuffer);
   let failure: { readonly error: unknown } | null = null;
   try {
     for await (const chunk of source) {
       if (received + chunk.byteLength > limit) throw new LadingError("size-mismatch", `longer than ${limit} bytes`);
+      if (isWrittenAsItIs(chunk)) {
+        await flush();
+        await writing;
+        flushed = clock();
+        begin(chunk, received);
+        received += chunk.byteLength;
+        continue;
+      }
       for (let at = 0; at < chunk.byteLength; ) {
+        batch ??= batches.take();
         const part = chunk.subarray(at, at + batchSize - filled);
         batch.set(part, filled);
         filled += part.byteLength;

@@ -42,6 +42,11 @@ export function lend(chunk: LentChunk, takeBack: () => void): Uint8Array {
   return chunk;
 }
 
+/** Whether a chunk stays as it is until it is given back, however many come after it. */
+export function isLent(chunk: LentChunk): boolean {
+  return chunk[owner] !== undefined;
+}
+
 /**
  * Says that nobody will look at a chunk any more: only for whoever is the last to hold it, and has not passed it on or kept a part. Does
  * nothing for a chunk that is not lent.

@@ -46,7 +46,9 @@ export function limitRate(send: Send, bandwidth: Bandwidth): Send {
     const { body, signal } = call;
     const streams = typeof body === "function";
     if (!streams && body) await bandwidth.take(body.length, signal);
-    const answer = await send(streams ? { ...call, body: () => pacedStream(body(), bandwidth, signal) } : call);
+    // Large buffers would come in bursts.
+    const paced = { ...call, bulk: false };
+    const answer = await send(streams ? { ...paced, body: () => pacedStream(body(), bandwidth, signal) } : paced);
     return { ...answer, body: { [Symbol.asyncIterator]: () => pacedBody(answer.body, bandwidth, signal) } };
   };
 }

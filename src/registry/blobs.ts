@@ -7,6 +7,9 @@ import type { Answer } from "./call.js";
 import type { Endpoint } from "./endpoint.js";
 import { isTransient, retryPolicy } from "./retry.js";
 
+/** From so many bytes on a connection of its own costs less than it saves. */
+const bulkSize = 8 * 1024 * 1024;
+
 interface SignalOption {
   readonly signal?: AbortSignal | undefined;
 }
@@ -156,7 +159,7 @@ async function openPart(
 
 async function getBlob(
   endpoint: Endpoint,
-  { digest }: Descriptor,
+  { digest, size }: Descriptor,
   from: number | null,
   signal: AbortSignal | undefined,
 ): Promise<Answer> {
@@ -168,6 +171,7 @@ async function getBlob(
     expect: [200, 206, 416],
     doing: `reading ${digest} of ${endpoint.name}`,
     digest,
+    bulk: size - (from ?? 0) >= bulkSize,
     signal,
   });
   await endpoint.refuseEncoding(answer);

@@ -28,6 +28,8 @@ export interface Call {
   readonly confirm?: (() => Promise<Answer | null>) | undefined;
   /** How long the answer may take once the request is sent, in ms. @default the idle timeout */
   readonly patience?: number | undefined;
+  /** The answer is expected to be large: worth a connection of its own. @default false */
+  readonly bulk?: boolean | undefined;
   readonly signal: AbortSignal | undefined;
 }
 

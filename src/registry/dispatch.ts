@@ -1,12 +1,15 @@
 import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
+import type { Socket } from "node:net";
 import type { SecureContext } from "node:tls";
-import { giveBack } from "../content/lent-chunk.js";
+import { ChunkMemory } from "../content/lent-chunk.js";
+import { Limiter } from "../content/limiter.js";
 import { abortError, isLadingError } from "../errors.js";
 import { limits } from "../oci/limits.js";
 import { AbortListeners } from "./abort-listeners.js";
-import { addressKind } from "./address.js";
+import { type AddressKind, addressKind } from "./address.js";
 import { Agents } from "./agents.js";
 import { emptyBody } from "./body.js";
+import { bulkGet, isPlainCall } from "./bulk-get.js";
 import type { Answer, Call } from "./call.js";
 import { checkedLookup, type Network, systemNetwork } from "./checked-lookup.js";
 import type { Clock } from "./clock.js";
@@ -16,6 +19,7 @@ import { type Environment, proxyAuthorization, proxyFor, tunnelRefusal } from ".
 import { networkError } from "./registry-error.js";
 import { responseBody } from "./response-body.js";
 import { isListed } from "./url-gate.js";
+import { isStarved, writeBody } from "./write-body.js";
 
 export interface DispatchOptions {
   /** Connections to one host; as many again for content that is being sent. */
@@ -33,6 +37,9 @@ export interface DispatchOptions {
   readonly network?: Network | undefined;
 }
 
+/** Bytes that the system writes at once into memory of ours, where much is to come. */
+const bulkBuffer = 1024 * 1024;
+
 class IdleError extends Error {
   override readonly name = "IdleError";
   readonly code = "ETIMEDOUT";
@@ -42,7 +49,11 @@ class IdleError extends Error {
 export class HttpDispatch {
   readonly #options: DispatchOptions;
   readonly #agents: Agents;
-  readonly #running = new Set<ClientRequest>();
+  readonly #running = new Set<ClientRequest | Socket>();
+  /** Where large bodies are received: threads may read it. */
+  readonly #memory = new ChunkMemory(bulkBuffer, { shared: true });
+  /** Connections for large bodies, by origin. */
+  readonly #bulkLimiters = new Map<string, Limiter>();
   readonly #listeners = new AbortListeners();
   #secureContext: Promise<SecureContext> | null = null;
   #closed = false;
@@ -57,6 +68,8 @@ export class HttpDispatch {
     for (;;) {
       if (this.#closed) throw closedError();
       if (call.signal?.aborted) throw abortError(call.signal);
+      const bulk = call.bulk === true && isPlainCall(call) ? await this.#receiveBulk(call) : null;
+      if (bulk !== null) return bulk;
       const request = await this.#open(call);
       try {
         return await this.#exchange(request, call);
@@ -116,6 +129,69 @@ export class HttpDispatch {
       : http.request(proxy, options);
   }
 
+  /** A large body, on a connection of its own; null where it has to come the ordinary way. */
+  async #receiveBulk(call: Call): Promise<Answer | null> {
+    const { signal, url } = call;
+    const { env, insecureHosts, idleTimeout, clock, perHost } = this.#options;
+    if (proxyFor(url, env) !== null) return null;
+    const network = await this.#network();
+    const secureContext = url.protocol === "https:" ? await this.#tls() : undefined;
+    const limiter = this.#bulkLimiters.get(url.origin) ?? new Limiter(perHost);
+    this.#bulkLimiters.set(url.origin, limiter);
+    return await new Promise<Answer | null>((resolve, reject) => {
+      const receive = async (): Promise<void> => {
+        if (this.#closed) throw closedError();
+        const { socket, isHeldUp, answer } = await bulkGet(call, {
+          lookup: checkedLookup(network, call.permit ?? null),
+          secureContext,
+          rejectUnauthorized: !isListed(url, insecureHosts),
+          memory: this.#memory,
+          failure: this.#failure(call),
+        });
+        const closed = new Promise<void>((done) => socket.once("close", () => done()));
+        this.#running.add(socket);
+        const unwatch = watchIdle({
+          clock,
+          socket: () => socket,
+          allowed: () => idleTimeout,
+          excused: isHeldUp,
+          onIdle: () => socket.destroy(new IdleError(`no byte for ${idleTimeout / 1000} s`)),
+        });
+        const unlisten = signal && this.#listeners.add(signal, () => socket.destroy(new Error("aborted")));
+        try {
+          const got = await answer;
+          const { remoteAddress } = socket;
+          resolve(
+            got && {
+              ...got,
+              url,
+              addressKind: remoteAddress === undefined ? undefined : this.#kindOf(remoteAddress),
+            },
+          );
+          // The place among the connections of the host is taken as long as there is one.
+          await closed;
+        } finally {
+          unlisten?.();
+          unwatch();
+          this.#running.delete(socket);
+        }
+      };
+      limiter.run(receive, signal).catch(reject);
+    });
+  }
+
+  /** What an error of the connection means. */
+  #failure({ signal, url }: Call): (error: unknown) => unknown {
+    return (error) => {
+      if (signal?.aborted) return abortError(signal);
+      return this.#closed ? closedError() : networkError(error, url);
+    };
+  }
+
+  #kindOf(address: string): AddressKind {
+    return (this.#options.network?.kindOf ?? addressKind)(address);
+  }
+
   async #network(): Promise<Network> {
     return this.#options.network ?? (await systemNetwork());
   }
@@ -136,15 +212,12 @@ export class HttpDispatch {
     const { signal, url } = call;
     const { idleTimeout, clock } = this.#options;
     const direct = proxyFor(url, this.#options.env) === null;
-    const kindOf = this.#options.network?.kindOf ?? addressKind;
+    const lost = this.#failure(call);
     let response: IncomingMessage | null = null;
     let sourceError: { readonly error: unknown } | null = null;
 
-    const failure = (error: unknown) => {
-      if (signal?.aborted) return abortError(signal);
-      if (sourceError !== null) return sourceError.error;
-      return this.#closed ? closedError() : networkError(error, url);
-    };
+    const failure = (error: unknown) =>
+      sourceError !== null && signal?.aborted !== true ? sourceError.error : lost(error);
     let unlisten = () => {};
     let unwatch = () => {};
     let allowed = idleTimeout;
@@ -188,7 +261,7 @@ export class HttpDispatch {
           headers: plainHeaders(incoming),
           body: bodiless ? emptyBody : responseBody(incoming, request, failure),
           url,
-          addressKind: direct && remoteAddress !== undefined ? kindOf(remoteAddress) : undefined,
+          addressKind: direct && remoteAddress !== undefined ? this.#kindOf(remoteAddress) : undefined,
         });
       });
       if (signal !== undefined) {
@@ -207,56 +280,9 @@ export class HttpDispatch {
   }
 }
 
-/**
- * Writes a body with back-pressure. A server that answers before the end has made up its mind: writing stops
- * and the answer counts, instead of the broken pipe that would follow.
- */
-async function writeBody(request: ClientRequest, call: Call, answered: () => boolean): Promise<void> {
-  const { body } = call;
-  if (typeof body !== "function") {
-    request.end(body ?? undefined);
-    return;
-  }
-  // Not before there is a connection: the source may be one that others are waiting for.
-  if (!(await connected(request))) return;
-  for await (const chunk of body()) {
-    if (answered() || request.destroyed) return;
-    const done = (error?: Error | null) => {
-      if (!error) giveBack(chunk);
-    };
-    if (!request.write(chunk, done)) await drained(request);
-  }
-  if (!request.destroyed) request.end();
-}
-
 /** Whether an answer waits for its reader, or has come whole. */
 function isHeldUp(response: IncomingMessage): boolean {
   return response.isPaused() || response.readableLength > 0 || response.complete;
-}
-
-/** Whether a request waits for more of its own content. */
-function isStarved(request: ClientRequest): boolean {
-  return request.socket?.connecting === false && !request.writableEnded && request.writableLength === 0;
-}
-
-/** Whether a request got its socket, once that is decided. */
-async function connected(request: ClientRequest): Promise<boolean> {
-  if (request.socket === null && !request.destroyed) await anyOf(request, "socket", "close");
-  return !request.destroyed;
-}
-
-async function drained(request: ClientRequest): Promise<void> {
-  if (!request.destroyed && request.writableNeedDrain) await anyOf(request, "drain", "close", "response");
-}
-
-async function anyOf(request: ClientRequest, ...events: readonly string[]): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      for (const event of events) request.off(event, done);
-      resolve();
-    };
-    for (const event of events) request.on(event, done);
-  });
 }
 
 function plainHeaders(incoming: IncomingMessage): Record<string, string> {

@@ -33,6 +33,7 @@ export interface EndpointRequest {
   readonly retry?: boolean | undefined;
   readonly confirm?: Call["confirm"];
   readonly patience?: number | undefined;
+  readonly bulk?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -134,6 +135,7 @@ export class Endpoint {
       retry: request.retry,
       confirm: request.confirm,
       patience: request.patience,
+      bulk: request.bulk,
       signal,
     };
     let answer: Answer;
