@@ -6,7 +6,7 @@ import type { Descriptor } from "../oci/descriptor.js";
 import { createHasher } from "../oci/digest.js";
 import { abortable } from "./abortable.js";
 import type { BlobFolder } from "./blob-folder.js";
-import { writeStream } from "./blob-writer.js";
+import { type WriteOptions, writeStream } from "./blob-writer.js";
 import type { Durability } from "./durable-file.js";
 import { type FileSystem, removeFile } from "./file-system.js";
 import { ForeignError, foreignCall, foreignStream } from "./foreign-error.js";
@@ -89,6 +89,7 @@ export class BlobIntake {
           position: 0,
           limit: Number.MAX_SAFE_INTEGER,
           update: hasher.update,
+          durable: this.#options.durability === "full",
           onStored: (stored) => foreignCall(() => onBytes?.(stored)),
           clock,
         });
@@ -155,7 +156,8 @@ export class BlobIntake {
       const progress = { stored: 0 };
       try {
         try {
-          await fill(handle, transfer, clock, progress, (chunk) => {
+          const durable = this.#options.durability === "full";
+          await fill(handle, transfer, { clock, durable }, progress, (chunk) => {
             transferred += chunk;
           });
           await this.seal(handle);
@@ -232,7 +234,7 @@ interface Transfer {
 async function fill(
   handle: FileHandle,
   { descriptor, read, report, signal }: Transfer,
-  clock: () => number,
+  means: Pick<WriteOptions, "clock" | "durable">,
   progress: { stored: number },
   onChunk: (bytes: number) => void,
 ): Promise<void> {
@@ -248,7 +250,7 @@ async function fill(
     onStored(position);
     if (position < descriptor.size) {
       const { update } = verifier;
-      const options = { position, limit: descriptor.size, update, shared: beside !== null, onStored, clock };
+      const options = { ...means, position, limit: descriptor.size, update, shared: beside !== null, onStored };
       await writeStream(handle, count(read(position), onChunk), options);
     }
     whole = (await verifier.finish()) !== false;

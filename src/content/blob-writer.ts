@@ -1,5 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { ioError, LadingError } from "../errors.js";
+import { EarlySync } from "./early-sync.js";
 import { ChunkMemory, giveBack, isLent } from "./lent-chunk.js";
 
 export interface WriteOptions {
@@ -11,6 +12,8 @@ export interface WriteOptions {
   readonly update: (chunk: Uint8Array) => void | Promise<void>;
   /** Whether chunks are to lie in memory that threads share. @default false */
   readonly shared?: boolean;
+  /** Whether the file is to be durable in the end. */
+  readonly durable: boolean;
   /** The file's size so far. */
   readonly onStored: (stored: number) => void;
   /** ms */
@@ -35,8 +38,9 @@ const batchTime = 250;
 export async function writeStream(
   handle: FileHandle,
   source: AsyncIterable<Uint8Array>,
-  { position, limit, update, shared = false, onStored, clock }: WriteOptions,
+  { position, limit, update, shared = false, durable, onStored, clock }: WriteOptions,
 ): Promise<number> {
+  const early = durable ? new EarlySync(handle) : null;
   const batches = new ChunkMemory(batchSize, { shared });
   let batch: Buffer | null = null;
   let filled = 0;
@@ -46,6 +50,7 @@ export async function writeStream(
   const write = async (bytes: Uint8Array, at: number): Promise<void> => {
     const stored = writeAt(handle, bytes, at);
     await Promise.all([stored, update(bytes)]);
+    early?.wrote(bytes.byteLength);
     giveBack(bytes);
     onStored(at + bytes.byteLength);
   };
@@ -96,6 +101,11 @@ export async function writeStream(
     await writing;
   } catch (error) {
     failure ??= { error };
+  }
+  try {
+    await early?.settled();
+  } catch (error) {
+    failure ??= { error: ioError(error, "writing into the store") };
   }
   if (failure !== null) throw failure.error;
   return received - position;

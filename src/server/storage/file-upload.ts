@@ -1,5 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { EarlySync } from "../../content/early-sync.js";
 import type { FileSystem } from "../../content/file-system.js";
 import { ChunkMemory, giveBack } from "../../content/lent-chunk.js";
 import type { Digest } from "../../oci/digest.js";
@@ -10,8 +11,6 @@ import type { Upload } from "./storage.js";
 const batchSize = 1024 * 1024;
 /** Chunks from this many bytes on are written as they are. */
 const largeChunk = 256 * 1024;
-/** After so many bytes the disk is set to work, so that little is left to wait for at the end. */
-const syncEvery = 64 * 1024 * 1024;
 
 export interface FileUploadState {
   readonly fs: FileSystem;
@@ -130,9 +129,7 @@ class BatchWriter {
   #batch: Buffer | null = null;
   #batched = 0;
   #writing: Promise<void> = Promise.resolve();
-  #syncing: Promise<void> | null = null;
-  #syncError: unknown = null;
-  #unsynced = 0;
+  #early: EarlySync | null = null;
 
   constructor(options: BatchWriterOptions) {
     this.#options = options;
@@ -156,13 +153,12 @@ class BatchWriter {
   async flush(): Promise<void> {
     await this.#writeBatch();
     await this.#writing;
-    await this.#syncing;
-    if (this.#syncError !== null) throw this.#syncError;
+    await this.#early?.settled();
   }
 
   async close(): Promise<void> {
     // a failed write leaves it running
-    await this.#syncing;
+    await this.#early?.settled().catch(() => undefined);
     await this.#handle?.close();
   }
 
@@ -182,27 +178,15 @@ class BatchWriter {
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
-    this.#handle ??= await this.#options.fs.open(this.#options.path, "r+");
+    const { fs, path, durable } = this.#options;
+    this.#handle ??= await fs.open(path, "r+");
+    if (durable) this.#early ??= new EarlySync(this.#handle);
     for (let at = 0; at < bytes.length; ) {
       const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at, this.#position);
       at += bytesWritten;
       this.#position += bytesWritten;
       this.#options.onWritten(bytesWritten);
     }
-    this.#unsynced += bytes.length;
-    if (this.#options.durable && this.#syncing === null && this.#unsynced >= syncEvery) this.#startSync(this.#handle);
-  }
-
-  /** The system reports a failure to write back once, so that it must not be lost here. */
-  #startSync(handle: FileHandle): void {
-    this.#unsynced = 0;
-    this.#syncing = handle
-      .datasync()
-      .catch((error: unknown) => {
-        this.#syncError = error;
-      })
-      .then(() => {
-        this.#syncing = null;
-      });
+    this.#early?.wrote(bytes.length);
   }
 }
