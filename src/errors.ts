@@ -44,6 +44,8 @@ export interface LadingErrorDetails {
   readonly digest?: string | null | undefined;
   /** The HTTP status that a registry or an engine answered with. */
   readonly status?: number | null | undefined;
+  /** The bound of Lading's that was exceeded, by its name in the list of limits: `manifest`, `layers`, … */
+  readonly limit?: string | null | undefined;
   /** What the user can do about it, in one sentence. Default: by code, where there is something to be done. */
   readonly hint?: string | null | undefined;
   /** Whether the same call may succeed later. Default: by code. */
@@ -59,6 +61,7 @@ export interface LadingErrorJson {
   readonly image: string | null;
   readonly digest: string | null;
   readonly status: number | null;
+  readonly limit: string | null;
   readonly message: string;
   readonly hint: string | null;
   readonly retryable: boolean;
@@ -109,6 +112,11 @@ export class LadingError extends Error {
   readonly image: string | null;
   readonly digest: string | null;
   readonly status: number | null;
+  /**
+   * Of `limit-exceeded`: which of Lading's own limits it was, by its name in `src/oci/limits.ts` (`manifest`, `indexDepth`,
+   * `unpackedRatio`, …). Null where the limit is somebody else's, as that of a registry which answers 413, and for all other codes.
+   */
+  readonly limit: string | null;
   readonly hint: string | null;
   readonly retryable: boolean;
   /** What was said about this very error; an outer layer may still know better than the general hint. */
@@ -123,6 +131,7 @@ export class LadingError extends Error {
     this.image = details.image ?? null;
     this.digest = details.digest ?? null;
     this.status = details.status ?? null;
+    this.limit = details.limit ?? null;
     this.#hint = details.hint ?? null;
     this.hint = this.#hint ?? generalHints[code] ?? null;
     this.retryable = details.retryable ?? retryableCodes.has(code);
@@ -136,6 +145,7 @@ export class LadingError extends Error {
       image: this.image ?? details.image,
       digest: this.digest ?? details.digest,
       status: this.status ?? details.status,
+      limit: this.limit ?? details.limit,
       hint: this.#hint ?? details.hint,
       retryable: this.retryable,
       cause: this.cause,
@@ -145,8 +155,8 @@ export class LadingError extends Error {
   }
 
   toJSON(): LadingErrorJson {
-    const { code, side, operation, image, digest, status, message, hint, retryable } = this;
-    return { code, side, operation, image, digest, status, message, hint, retryable };
+    const { code, side, operation, image, digest, status, limit, message, hint, retryable } = this;
+    return { code, side, operation, image, digest, status, limit, message, hint, retryable };
   }
 }
 

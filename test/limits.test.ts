@@ -17,7 +17,7 @@ import { jsonLines } from "../src/engines/json-lines.js";
 import { isLadingError } from "../src/errors.js";
 import type { Descriptor } from "../src/oci/descriptor.js";
 import { digestOf } from "../src/oci/digest.js";
-import { limits } from "../src/oci/limits.js";
+import { type LimitName, limits } from "../src/oci/limits.js";
 import { parseImageConfig, parseManifest } from "../src/oci/manifest.js";
 import { mediaTypes } from "../src/oci/media-types.js";
 import { bodyOf } from "../src/registry/body.js";
@@ -40,17 +40,19 @@ vi.mock("../src/oci/limits.js", async (original) => {
     archiveEntries: 40,
     archiveJson: 50_000,
     archiveManifest: 20_000,
+    archiveTrailer: 100_000,
+    zstdWindow: 2 ** 20,
   };
   return { limits: { ...real, ...lower, listEntries: 1000, pages: 20, descriptors: 50 } };
 });
-
-type LimitName = keyof typeof limits;
 
 interface LimitCase {
   /** Reads something that is as large as it says. */
   readonly at: (size: number) => unknown;
   /** What comes of more: the code of an error; or the rest is passed over, and `at` says how it shows. @default "limit-exceeded" */
   readonly beyond?: string;
+  /** Of which limit the error speaks. @default the row's own */
+  readonly named?: LimitName;
   /** What nobody can make to the byte: how far from the limit is tried. @default 0 within, 1 beyond */
   readonly margin?: number;
 }
@@ -228,6 +230,9 @@ const cases: { readonly [Name in LimitName]: LimitCase } = {
   archiveHeader: {
     at: (size) => drain(readTar(inOne(hostileTar([{ name: "p", flag: "x", body: paxComment(size) }, file("a")])))),
   },
+  archiveTrailer: {
+    at: (size) => drain(readTar(inOne(Buffer.concat([hostileTar([file("a")], 0), Buffer.alloc(512 + size)])))),
+  },
   archiveName: { at: (size) => drain(readTar(inOne(hostileTar([{ ...file("a"), pax: { path: "n".repeat(size) } }])))) },
   archiveJson: {
     at: (size) => {
@@ -254,7 +259,8 @@ const cases: { readonly [Name in LimitName]: LimitCase } = {
     },
   },
   unpacked: { at: (size) => read(gzipSync(randomBytesOf("unpacked", size)), "gzip") },
-  unpackedAtLeast: { at: (size) => read(gzipSync(Buffer.alloc(size)), "gzip") },
+  // Where it is small enough, the ratio does not count.
+  unpackedAtLeast: { named: "unpackedRatio", at: (size) => read(gzipSync(Buffer.alloc(size)), "gzip") },
   unpackedRatio: {
     at: (ratio) => {
       const size = limits.unpackedAtLeast + 50_000;
@@ -262,6 +268,7 @@ const cases: { readonly [Name in LimitName]: LimitCase } = {
       return read(gzipOfLength(Buffer.alloc(size), length), "gzip");
     },
   },
+  zstdWindow: { at: (size) => read(zstdOf(size), "zstd"), margin: 2 ** 17 },
   diskReserve: {
     // All that is free, and more than that, as the file would leave it.
     beyond: "no-space",
@@ -300,6 +307,13 @@ const cases: { readonly [Name in LimitName]: LimitCase } = {
   },
 };
 
+/** A frame of nothing that asks for a window: a power of two, or one with some eighths more. */
+function zstdOf(window: number): Buffer {
+  const exponent = Math.floor(Math.log2(window));
+  const eighths = (window - 2 ** exponent) / 2 ** (exponent - 3);
+  return Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, ((exponent - 10) << 3) | eighths, 1, 0, 0]);
+}
+
 function pad({ body = "" }: HostileEntry, size: number): Buffer {
   return padded(JSON.parse(Buffer.from(body).toString()), size);
 }
@@ -322,12 +336,13 @@ async function* fileOf(size: number) {
   yield Buffer.alloc(1024);
 }
 
-async function outcomeOf(work: () => unknown): Promise<string> {
+/** The code of an error, and the limit that it names. */
+async function outcomeOf(work: () => unknown): Promise<{ readonly what: string; readonly limit: string | null }> {
   try {
     const result = await work();
-    return typeof result === "string" ? result : "taken";
+    return { what: typeof result === "string" ? result : "taken", limit: null };
   } catch (error) {
-    if (isLadingError(error)) return error.code;
+    if (isLadingError(error)) return { what: error.code, limit: error.limit };
     throw error;
   }
 }
@@ -336,10 +351,12 @@ describe("every limit", () => {
   it("has its row", () => expect(Object.keys(cases).sort()).toEqual(Object.keys(limits).sort()));
 
   for (const name of Object.keys(limits) as LimitName[]) {
-    const { at, beyond = "limit-exceeded", margin = 0 } = cases[name];
+    const { at, beyond = "limit-exceeded", margin = 0, named } = cases[name];
     it(`${name}: takes as much, and refuses more`, async () => {
-      expect(await outcomeOf(() => at(limits[name] - margin)), "within").toBe("taken");
-      expect(await outcomeOf(() => at(limits[name] + Math.max(1, margin))), "beyond").toBe(beyond);
+      expect((await outcomeOf(() => at(limits[name] - margin))).what, "within").toBe("taken");
+      const outcome = await outcomeOf(() => at(limits[name] + Math.max(1, margin)));
+      const limit = beyond === "limit-exceeded" ? (named ?? name) : null;
+      expect(outcome, "beyond").toEqual({ what: beyond, limit });
     });
   }
 });

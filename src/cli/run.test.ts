@@ -146,6 +146,7 @@ describe("the frame", () => {
       image: "image:app:1",
       digest: null,
       status: 404,
+      limit: null,
       message: "no \u001b[2Jsuch",
       hint: "look",
       retryable: false,

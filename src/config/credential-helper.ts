@@ -118,7 +118,9 @@ async function runHelper(
 function helperFailure(name: string, verb: string, error: Error & { code?: unknown; killed?: boolean }): LadingError {
   const program = `docker-credential-${name}`;
   if (error.code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER") {
-    return new LadingError("limit-exceeded", `${program} printed more than ${limits.helperOutput} bytes`);
+    return new LadingError("limit-exceeded", `${program} printed more than ${limits.helperOutput} bytes`, {
+      limit: "helperOutput",
+    });
   }
   if (error.killed === true) return new LadingError("timeout", `${program} did not end in time`);
   return new LadingError("config-invalid", `${program} ${verb} failed (${String(error.code ?? "no exit code")})`, {

@@ -3,7 +3,7 @@ import { LadingError } from "../errors.js";
 import type { LayerProgress } from "../image/progress.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestOf, isDigest } from "../oci/digest.js";
-import { limits } from "../oci/limits.js";
+import { type LimitName, limits } from "../oci/limits.js";
 import { mediaTypes } from "../oci/media-types.js";
 import type { Platform } from "../oci/platform.js";
 import { type ArchiveLayer, LayerIntake } from "./archive-layer.js";
@@ -103,11 +103,12 @@ export class ArchiveContents {
     const { head, stream } = await peek(entry.body, tarBlock);
     // A tar may begin with a file whose name does.
     const json = (head[0] === 0x7b || head[0] === 0x5b) && !looksLikeLayer(head);
-    if (json || controlFiles.has(name)) {
-      if (entry.size <= (controlFiles.get(name) ?? limits.manifest))
-        return await this.#addDocument(name, entry, stream);
-      if (controlFiles.has(name)) {
-        throw new LadingError("limit-exceeded", `${name} in the archive has ${entry.size} bytes, more than is read`);
+    const limit = controlFiles.get(name);
+    if (json || limit !== undefined) {
+      if (entry.size <= limits[limit ?? "manifest"]) return await this.#addDocument(name, entry, stream);
+      if (limit !== undefined) {
+        const message = `${name} in the archive has ${entry.size} bytes, at most ${limits[limit]} are read`;
+        throw new LadingError("limit-exceeded", message, { limit });
       }
     }
     const claimed = this.options.layerNames?.get(name);
@@ -126,7 +127,9 @@ export class ArchiveContents {
     if (before !== undefined && !before.equals(bytes)) throw invalidArchive(`the archive has two different ${name}`);
     this.#kept += before === undefined ? size : 0;
     if (this.#kept > limits.archiveJson) {
-      throw new LadingError("limit-exceeded", `the archive has more than ${limits.archiveJson} bytes of JSON`);
+      throw new LadingError("limit-exceeded", `the archive has more than ${limits.archiveJson} bytes of JSON`, {
+        limit: "archiveJson",
+      });
     }
     this.#documents.set(name, bytes);
     const match = blobPath.exec(name);
@@ -223,11 +226,11 @@ export class ArchiveContents {
 }
 
 /** Files that are read whatever they begin with, and how much of them. */
-const controlFiles: ReadonlyMap<string, number> = new Map([
-  ["manifest.json", limits.archiveManifest],
-  ["index.json", limits.layoutIndex],
-  ["oci-layout", limits.archiveHeader],
-  ["repositories", limits.archiveManifest],
+const controlFiles: ReadonlyMap<string, LimitName> = new Map([
+  ["manifest.json", "archiveManifest"],
+  ["index.json", "layoutIndex"],
+  ["oci-layout", "archiveHeader"],
+  ["repositories", "archiveManifest"],
 ]);
 
 /** `./` at the front and `/` at the end mean nothing. A name that points outside belongs to no image. */

@@ -75,7 +75,7 @@ export class ArchiveTree {
   async #configPlatform(config: Descriptor): Promise<Platform | null> {
     if (!(await this.#there(config)) || config.size > limits.config) return null;
     const { into, signal } = this.#contents.options;
-    return parseImageConfig(await readVerified(into, config, { limit: limits.config, signal })).platform;
+    return parseImageConfig(await readVerified(into, config, { limit: "config", signal })).platform;
   }
 
   async #below(descriptor: Descriptor, depth: number): Promise<Whole> {
@@ -87,7 +87,9 @@ export class ArchiveTree {
     const found = new Map<Digest, Descriptor>();
     const named = children(raw.manifest);
     if (named.length > limits.descriptors) {
-      throw new LadingError("limit-exceeded", `an image of the archive names more than ${limits.descriptors} blobs`);
+      throw new LadingError("limit-exceeded", `an image of the archive names more than ${limits.descriptors} blobs`, {
+        limit: "descriptors",
+      });
     }
     for (const child of named) {
       if (isElsewhere(child)) continue;
@@ -110,7 +112,7 @@ export class ArchiveTree {
   async #manifest(descriptor: Descriptor): Promise<RawManifest | null> {
     if (!(await this.#there(descriptor))) return null;
     const { into, signal } = this.#contents.options;
-    const bytes = await readVerified(into, descriptor, { limit: limits.manifest, signal });
+    const bytes = await readVerified(into, descriptor, { limit: "manifest", signal });
     const { mediaType, digest, size } = descriptor;
     return { descriptor: { mediaType, digest, size }, bytes, manifest: parseManifest(bytes, mediaType) };
   }
@@ -134,7 +136,8 @@ export class ArchiveTree {
 
 /** @throws LadingError `limit-exceeded` */
 export function checkDepth(depth: number): void {
-  if (depth > limits.indexDepth) throw new LadingError("limit-exceeded", "the archive's indexes are nested too deep");
+  if (depth > limits.indexDepth)
+    throw new LadingError("limit-exceeded", "the archive's indexes are nested too deep", { limit: "indexDepth" });
 }
 
 function blobsFirst(descriptors: Iterable<Descriptor>): readonly Descriptor[] {

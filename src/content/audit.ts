@@ -176,7 +176,7 @@ class Auditor {
     const { signal } = this.#options;
     let below: readonly Descriptor[] | LadingErrorJson;
     try {
-      const bytes = await readVerified(this.#store.blobs, descriptor, { limit: limits.manifest, signal });
+      const bytes = await readVerified(this.#store.blobs, descriptor, { limit: "manifest", signal });
       below = children(parseManifest(bytes, descriptor.mediaType));
     } catch (error) {
       if (!isLadingError(error) || signal?.aborted === true) throw error;

@@ -54,10 +54,16 @@ export async function* decompress(
     throwIfAborted(signal);
     size += chunk.byteLength;
     if (size > limit) {
-      throw new LadingError("limit-exceeded", `the ${compression} stream unpacks to more than ${limit} bytes`);
+      throw new LadingError("limit-exceeded", `the ${compression} stream unpacks to more than ${limit} bytes`, {
+        limit: "unpacked",
+      });
     }
     if (compression !== "none" && size > limits.unpackedAtLeast && size > packed * ratio) {
-      throw new LadingError("limit-exceeded", `the ${compression} stream unpacks to more than ${ratio} times its size`);
+      throw new LadingError(
+        "limit-exceeded",
+        `the ${compression} stream unpacks to more than ${ratio} times its size`,
+        { limit: "unpackedRatio" },
+      );
     }
     if (chunk.byteLength > 0) yield chunk;
   }

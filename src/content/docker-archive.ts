@@ -87,7 +87,9 @@ function parseArchiveManifest(bytes: Buffer): readonly ArchivedImage[] {
       );
     }
     if (layers.length > limits.layers) {
-      throw new LadingError("limit-exceeded", `an image of the archive has more than ${limits.layers} layers`);
+      throw new LadingError("limit-exceeded", `an image of the archive has more than ${limits.layers} layers`, {
+        limit: "layers",
+      });
     }
     return { config: Config, repoTags, layers };
   });
@@ -175,11 +177,11 @@ export async function* writeDockerArchive(
   const manifest: { Config: string; RepoTags: string[]; Layers: string[] }[] = [];
   for (const { manifest: descriptor, names, omit } of images) {
     const parsed = parseManifest(
-      await readVerified(from, descriptor, { limit: limits.manifest, signal }),
+      await readVerified(from, descriptor, { limit: "manifest", signal }),
       descriptor.mediaType,
     );
     if (parsed.kind !== "image") throw new LadingError("internal", `${descriptor.digest} is no image manifest`);
-    const config = await readVerified(from, parsed.config, { limit: limits.config, signal });
+    const config = await readVerified(from, parsed.config, { limit: "config", signal });
     const configName = `${digestHex(parsed.config.digest)}.json`;
     configs.set(configName, config);
     const named = namedLayers(parsed, parseImageConfig(config).diffIds as readonly Digest[]);

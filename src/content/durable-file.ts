@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { dirname } from "node:path";
 import { LadingError } from "../errors.js";
+import { type Bound, boundOf } from "../oci/bound.js";
 import { errnoOf, type FileSystem, ifThere, removeFile } from "./file-system.js";
 
 /** `full`: what was written survives a power cut. `fast`: it survives the end of the process. */
@@ -56,12 +57,13 @@ function notRegular(path: string): LadingError {
  * A small file's bytes; null where it is missing.
  * @throws LadingError `limit-exceeded`, `io` where it is no regular file
  */
-export async function readSmallFile(fs: FileSystem, path: string, limit: number): Promise<Uint8Array | null> {
+export async function readSmallFile(fs: FileSystem, path: string, bound: Bound): Promise<Uint8Array | null> {
+  const { most, limit } = boundOf(bound);
   const opened = await openRegular(fs, path);
   if (opened === null) return null;
   const { handle, stat } = opened;
   try {
-    if (stat.size > limit) throw new LadingError("limit-exceeded", `${path} is longer than ${limit} bytes`);
+    if (stat.size > most) throw new LadingError("limit-exceeded", `${path} is longer than ${most} bytes`, { limit });
     return await handle.readFile();
   } finally {
     await handle.close();

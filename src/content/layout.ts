@@ -5,7 +5,6 @@ import { dirname } from "node:path";
 import { isLadingError, LadingError, throwIfAborted } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
-import { limits } from "../oci/limits.js";
 import { parseManifest, type RawManifest } from "../oci/manifest.js";
 import { BlobFolder, type StoredBlob } from "./blob-folder.js";
 import { BlobIntake, rehash } from "./blob-intake.js";
@@ -260,7 +259,7 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
    * @throws LadingError `not-found`, `digest-mismatch`, `manifest-invalid`, `limit-exceeded`
    */
   async raw(descriptor: Descriptor, { signal }: Signal = {}): Promise<RawManifest> {
-    const bytes = await readVerified(this, descriptor, { limit: limits.manifest, signal });
+    const bytes = await readVerified(this, descriptor, { limit: "manifest", signal });
     return { descriptor, bytes, manifest: parseManifest(bytes, descriptor.mediaType) };
   }
 
@@ -438,7 +437,7 @@ export class LayoutStore implements ContentStore, LayerCache, ContentIngest, Fil
   }
 
   async #readIndex(): Promise<LayoutIndex> {
-    const bytes = await readSmallFile(this.#fs, this.#folder.path("index.json"), limits.layoutIndex);
+    const bytes = await readSmallFile(this.#fs, this.#folder.path("index.json"), "layoutIndex");
     return bytes === null ? LayoutIndex.empty : LayoutIndex.parse(bytes);
   }
 

@@ -167,10 +167,12 @@ async function collect(descriptor: Descriptor, collecting: Collecting, depth: nu
   }
   blobs.set(descriptor.digest, descriptor);
   if (blobs.size > limits.descriptors) {
-    throw new LadingError("limit-exceeded", `the images name more than ${limits.descriptors} pieces of content`);
+    throw new LadingError("limit-exceeded", `the images name more than ${limits.descriptors} pieces of content`, {
+      limit: "descriptors",
+    });
   }
   if (!isManifestType(descriptor.mediaType)) return;
   checkDepth(depth);
-  const bytes = await readVerified(from, descriptor, { limit: limits.manifest, signal });
+  const bytes = await readVerified(from, descriptor, { limit: "manifest", signal });
   for (const child of children(parseManifest(bytes, descriptor.mediaType))) await collect(child, collecting, depth + 1);
 }

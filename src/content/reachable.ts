@@ -31,12 +31,13 @@ export async function reachable(
     if (depth > limits.indexDepth && isIndexType(descriptor.mediaType)) {
       throw new LadingError("limit-exceeded", `indexes are nested deeper than ${limits.indexDepth} levels`, {
         digest: descriptor.digest,
+        limit: "indexDepth",
       });
     }
     if (!isManifestType(descriptor.mediaType) || read.has(descriptor.digest)) return;
     read.add(descriptor.digest);
     if (!(await source.has(descriptor, { signal }))) return;
-    const bytes = await readVerified(source, descriptor, { limit: limits.manifest, signal });
+    const bytes = await readVerified(source, descriptor, { limit: "manifest", signal });
     for (const child of children(parseManifest(bytes, descriptor.mediaType))) await visit(child, depth + 1);
   };
   for await (const root of roots) {

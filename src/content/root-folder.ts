@@ -31,7 +31,9 @@ export async function readFolder(directory: string, { warn, signal }: ReadRootOp
 
   const add = async (name: Buffer): Promise<void> => {
     if (entries.length >= limits.rootEntries) {
-      throw new LadingError("limit-exceeded", `the folder has more than ${limits.rootEntries} files`);
+      throw new LadingError("limit-exceeded", `the folder has more than ${limits.rootEntries} files`, {
+        limit: "rootEntries",
+      });
     }
     if (isWhiteout(name)) {
       warn(`${name} is left out: in a layer this name would delete a file`);

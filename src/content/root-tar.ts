@@ -70,7 +70,7 @@ async function collect(
 ): Promise<Map<string, Found>> {
   // Keyed by the bytes of the name, one character each.
   const found = new Map<string, Found>();
-  for await (const entry of readTar(plain(source, signal), { maxEntries: limits.rootEntries, signal })) {
+  for await (const entry of readTar(plain(source, signal), { maxEntries: "rootEntries", signal })) {
     const name = cleanName(entry.rawName);
     if (name.length === 0) continue;
     const key = name.toString("latin1");

@@ -145,9 +145,9 @@ export function applyOverrides(block: TarBlock, overrides: TarOverrides): TarHea
   const rawName = Buffer.from(overrides.path ?? block.rawName);
   const rawLinkName = Buffer.from(overrides.linkPath ?? block.rawLinkName);
   for (const name of [rawName, rawLinkName]) {
-    if (name.length > limits.archiveName) {
-      throw new LadingError("limit-exceeded", `a name in the archive is longer than ${limits.archiveName} bytes`);
-    }
+    const limit = "archiveName";
+    if (name.length > limits[limit])
+      throw new LadingError("limit-exceeded", `a name in the archive is longer than ${limits[limit]} bytes`, { limit });
     if (name.includes(0)) throw invalidArchive("a name in the archive has a NUL byte");
   }
   if (rawName.length === 0) throw invalidArchive("an entry of the archive has no name");

@@ -1,4 +1,5 @@
-import { LadingError, throwIfAborted } from "../errors.js";
+import { isLadingError, LadingError, throwIfAborted } from "../errors.js";
+import { type Bound, boundOf } from "../oci/bound.js";
 import { limits } from "../oci/limits.js";
 import { giveBack } from "./lent-chunk.js";
 import {
@@ -24,8 +25,8 @@ export interface TarEntry extends TarHeader {
 }
 
 export interface ReadTarOptions {
-  /** @default `limits.archiveEntries` */
-  readonly maxEntries?: number | undefined;
+  /** A number, or the name of a limit. @default "archiveEntries" */
+  readonly maxEntries?: Bound | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -45,20 +46,23 @@ export async function* readTar(
   source: AsyncIterable<Uint8Array>,
   options: ReadTarOptions = {},
 ): AsyncGenerator<TarEntry, void, undefined> {
-  const { maxEntries = limits.archiveEntries, signal } = options;
+  const { maxEntries = "archiveEntries", signal } = options;
+  const { most, limit } = boundOf(maxEntries);
   const reader = new BlockReader(source, signal);
   let overrides: TarOverrides = {};
   try {
+    let begun = false;
     for (let entries = 0; ; ) {
       const block = await reader.take(tarBlock);
       if (isZero(block)) return await readEnd(reader);
-      const parsed = parseTarBlock(block);
+      const parsed = begun ? parseTarBlock(block) : firstBlock(block);
+      begun = true;
       if (parsed.extension !== null) {
         overrides = { ...overrides, ...(await readExtension(reader, parsed)) };
         continue;
       }
-      if (++entries > maxEntries) {
-        throw new LadingError("limit-exceeded", `the archive has more than ${maxEntries} entries`);
+      if (++entries > most) {
+        throw new LadingError("limit-exceeded", `the archive has more than ${most} entries`, { limit });
       }
       const header = applyOverrides(parsed, overrides);
       overrides = {};
@@ -71,9 +75,21 @@ export async function* readTar(
   }
 }
 
+/** What is wrong with the first header is wrong with the whole: it is something else. */
+function firstBlock(block: Buffer): TarBlock {
+  try {
+    return parseTarBlock(block);
+  } catch (cause) {
+    if (!isLadingError(cause) || cause.code !== "archive-invalid") throw cause;
+    throw new LadingError("archive-invalid", `this is no tar archive: ${cause.message}`, { cause });
+  }
+}
+
 async function readExtension(reader: BlockReader, block: TarBlock): Promise<TarOverrides> {
   if (block.size > limits.archiveHeader) {
-    throw new LadingError("limit-exceeded", `a header of the archive has more than ${limits.archiveHeader} bytes`);
+    throw new LadingError("limit-exceeded", `a header of the archive has more than ${limits.archiveHeader} bytes`, {
+      limit: "archiveHeader",
+    });
   }
   const body = await reader.take(block.size);
   await reader.skip(padding(block.size));
@@ -96,11 +112,11 @@ async function readEnd(reader: BlockReader): Promise<void> {
     if (chunk === null) return;
     if (!isZero(chunk)) throw invalidArchive("the archive goes on after its end");
     seen += chunk.byteLength;
-    if (seen > maxTrailer) throw new LadingError("limit-exceeded", "the archive's end marker does not end");
+    if (seen > limits.archiveTrailer) {
+      throw new LadingError("limit-exceeded", "the archive's end marker does not end", { limit: "archiveTrailer" });
+    }
   }
 }
-
-const maxTrailer = 64 * 1024 * 1024;
 
 function isZero(bytes: Uint8Array): boolean {
   for (const byte of bytes) if (byte !== 0) return false;
@@ -115,6 +131,8 @@ class BlockReader {
   /** Where in the chunk the next part begins. */
   #at = 0;
   #ended = false;
+  /** Bytes that were taken so far. */
+  #position = 0;
   /** Which body is open: one that belongs to an earlier entry reads nothing any more. */
   #entry = 0;
   /** Bytes of the open body that were not read yet. */
@@ -181,6 +199,11 @@ class BlockReader {
 
   async #expect(max: number): Promise<Uint8Array> {
     const part = await this.chunk(max);
+    if (part !== null) this.#position += part.byteLength;
+    if (part === null && this.#position < tarBlock) {
+      const what = this.#position === 0 ? "it is empty" : `it has ${this.#position} bytes`;
+      throw new LadingError("archive-invalid", `this is no tar archive: ${what}`);
+    }
     if (part === null) {
       throw new LadingError("archive-invalid", "the archive ends in the middle: it was cut short", {
         hint: "fetch or make the file again",

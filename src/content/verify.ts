@@ -1,4 +1,5 @@
 import { isLadingError, LadingError } from "../errors.js";
+import { type Bound, boundOf } from "../oci/bound.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { createHasher, digestAlgorithm } from "../oci/digest.js";
 import type { ContentSource } from "./store.js";
@@ -67,16 +68,17 @@ export async function* verifyStream(
 
 /**
  * A whole stream in memory, for small things alone.
- * @param limit Bytes; the stream is left at the first chunk that goes beyond.
+ * @param bound Bytes, or the name of a limit; the stream is left at the first chunk that goes beyond.
  * @param what What is read, for the message.
  * @throws LadingError `limit-exceeded`
  */
-export async function readAll(source: AsyncIterable<Uint8Array>, limit: number, what = "content"): Promise<Uint8Array> {
+export async function readAll(source: AsyncIterable<Uint8Array>, bound: Bound, what = "content"): Promise<Uint8Array> {
+  const { most, limit } = boundOf(bound);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of source) {
     size += chunk.byteLength;
-    if (size > limit) throw new LadingError("limit-exceeded", `${what} is longer than ${limit} bytes`);
+    if (size > most) throw new LadingError("limit-exceeded", `${what} is longer than ${most} bytes`, { limit });
     // A chunk is good until the next is asked for.
     chunks.push(new Uint8Array(chunk));
   }
@@ -92,8 +94,8 @@ export async function readAll(source: AsyncIterable<Uint8Array>, limit: number, 
 }
 
 export interface ReadVerifiedOptions {
-  /** Bytes. */
-  readonly limit: number;
+  /** Bytes, or the name of a limit. */
+  readonly limit: Bound;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -104,13 +106,15 @@ export interface ReadVerifiedOptions {
 export async function readVerified(
   source: ContentSource,
   descriptor: Descriptor,
-  { limit, signal }: ReadVerifiedOptions,
+  { limit: bound, signal }: ReadVerifiedOptions,
 ): Promise<Uint8Array> {
   const { digest, size } = descriptor;
-  if (size > limit) {
-    throw new LadingError("limit-exceeded", `${digest} has ${size} bytes, at most ${limit} are read`, { digest });
+  const { most, limit } = boundOf(bound);
+  if (size > most) {
+    const message = `${digest} has ${size} bytes, at most ${most} are read`;
+    throw new LadingError("limit-exceeded", message, { digest, limit });
   }
-  const read = () => readAll(verifyStream(source.get(descriptor, { signal }), descriptor), limit, digest);
+  const read = () => readAll(verifyStream(source.get(descriptor, { signal }), descriptor), bound, digest);
   try {
     return await read();
   } catch (error) {

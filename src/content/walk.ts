@@ -14,7 +14,7 @@ export type ManifestReader = (descriptor: Descriptor) => Promise<RawManifest>;
 export function manifestReader(source: ContentSource, signal?: AbortSignal): ManifestReader {
   return async (descriptor) => {
     const { mediaType, digest, size } = descriptor;
-    const bytes = await readVerified(source, descriptor, { limit: limits.manifest, signal });
+    const bytes = await readVerified(source, descriptor, { limit: "manifest", signal });
     return { descriptor: { mediaType, digest, size }, bytes, manifest: parseManifest(bytes, mediaType) };
   };
 }
@@ -71,6 +71,7 @@ export async function walkTree(
     if (depth > limits.indexDepth && isIndexType(descriptor.mediaType)) {
       throw new LadingError("limit-exceeded", `indexes are nested deeper than ${limits.indexDepth} levels`, {
         digest: descriptor.digest,
+        limit: "indexDepth",
       });
     }
     const raw = await readOnce(descriptor);
@@ -78,7 +79,9 @@ export async function walkTree(
     const children = manifest.kind === "index" ? manifest.manifests : [manifest.config, ...manifest.layers];
     named += children.length;
     if (named > limits.descriptors) {
-      throw new LadingError("limit-exceeded", `the image names more than ${limits.descriptors} pieces of content`);
+      throw new LadingError("limit-exceeded", `the image names more than ${limits.descriptors} pieces of content`, {
+        limit: "descriptors",
+      });
     }
     if (manifest.kind === "image") {
       configs.set(manifest.config.digest, manifest.config);

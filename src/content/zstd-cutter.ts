@@ -1,7 +1,6 @@
 import { LadingError } from "../errors.js";
+import { limits } from "../oci/limits.js";
 
-/** The largest window: what `zstd -d` takes unless it is told otherwise, in bytes. */
-const maxWindow = 128 * 1024 * 1024;
 /** Blocks in one piece: each unpacks to at most 128 KiB, were it four bytes long. */
 const blocksPerPiece = 16;
 
@@ -55,8 +54,9 @@ export function createZstdCutter(): (chunk: Uint8Array) => readonly Uint8Array[]
         const base = 2 ** (10 + ((head[0] ?? 0) >> 3));
         const content = number(window + dictionary, size) + (size === 2 ? 256 : 0);
         const needed = window === 1 ? base + (base / 8) * ((head[0] ?? 0) & 7) : content;
-        if (needed > maxWindow) {
-          throw new LadingError("limit-exceeded", `the zstd stream asks for a window of more than ${maxWindow} bytes`);
+        if (needed > limits.zstdWindow) {
+          const message = `the zstd stream asks for a window of more than ${limits.zstdWindow} bytes`;
+          throw new LadingError("limit-exceeded", message, { limit: "zstdWindow" });
         }
         return expect("block", 3);
       }

@@ -1,6 +1,6 @@
 import { type Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import { LadingError, throwIfAborted } from "../errors.js";
-import { limits } from "../oci/limits.js";
+import { type LimitName, limits } from "../oci/limits.js";
 import { type EngineEndpoint, endpointText } from "./endpoint.js";
 import { type ConnectionOptions, openAgent } from "./engine-agent.js";
 import { connectionError, statusError } from "./engine-error.js";
@@ -98,7 +98,7 @@ export class EngineApi {
   /** One call whose answer is a small JSON document, or nothing: then null. Bounded. */
   async json(request: EngineRequest): Promise<unknown> {
     const response = await this.#send(request);
-    const text = await this.#text(response, limits.listBody, request);
+    const text = await this.#text(response, "listBody", request);
     if (text.trim() === "") return null;
     try {
       return JSON.parse(text);
@@ -129,7 +129,7 @@ export class EngineApi {
     const response = await this.#exchange(request, `/v${version}${request.path}${suffix}`);
     const status = response.statusCode ?? 0;
     if (status < 300 || status === 304) return response;
-    const text = await this.#text(response, limits.errorBody, request).catch((error: unknown) => {
+    const text = await this.#text(response, "errorBody", request).catch((error: unknown) => {
       throwIfAborted(request.signal);
       return String(error);
     });
@@ -200,13 +200,14 @@ export class EngineApi {
     }
   }
 
-  async #text(response: IncomingMessage, limit: number, request: EngineRequest): Promise<string> {
+  async #text(response: IncomingMessage, limit: LimitName, request: EngineRequest): Promise<string> {
     const chunks: Uint8Array[] = [];
     let size = 0;
     for await (const chunk of this.#body(response, request)) {
       size += chunk.byteLength;
-      if (size > limit) {
-        throw new LadingError("limit-exceeded", `${request.doing}: the engine's answer is longer than ${limit} bytes`);
+      if (size > limits[limit]) {
+        const message = `${request.doing}: the engine's answer is longer than ${limits[limit]} bytes`;
+        throw new LadingError("limit-exceeded", message, { limit });
       }
       chunks.push(chunk);
     }

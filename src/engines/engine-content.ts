@@ -53,7 +53,7 @@ export async function platformImage(
   const raw = await read(chosen);
   const { manifest } = raw;
   if (manifest.kind !== "image") throw new LadingError("manifest-invalid", `${chosen.digest} is no image manifest`);
-  const bytes = await readVerified(from, manifest.config, { limit: limits.config, signal });
+  const bytes = await readVerified(from, manifest.config, { limit: "config", signal });
   const config = parseImageConfig(bytes);
   const diffIds = config.diffIds.map((diffId) => parseDigest(diffId, "manifest-invalid"));
   if (diffIds.length !== manifest.layers.length) {
@@ -165,7 +165,7 @@ export async function presentPlatforms(
   }
   for (const blob of [manifest.config, ...manifest.layers]) if (!(await from.has(blob, { signal }))) return [];
   if (!imageConfigTypes.has(manifest.config.mediaType)) return [];
-  const bytes = await readVerified(from, manifest.config, { limit: limits.config, signal });
+  const bytes = await readVerified(from, manifest.config, { limit: "config", signal });
   return [normalizePlatform(parseImageConfig(bytes).platform)];
 }
 

@@ -25,7 +25,9 @@ export async function* jsonLines(
   const keep = (bytes: Uint8Array): void => {
     size += bytes.byteLength;
     if (size > limit) {
-      throw new LadingError("limit-exceeded", `${doing}: a line of the engine's answer is longer than ${limit} bytes`);
+      throw new LadingError("limit-exceeded", `${doing}: a line of the engine's answer is longer than ${limit} bytes`, {
+        limit: "engineLine",
+      });
     }
     if (bytes.byteLength > 0) pending.push(bytes);
   };

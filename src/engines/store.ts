@@ -5,7 +5,6 @@ import { LadingError } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, parseDigest } from "../oci/digest.js";
-import { limits } from "../oci/limits.js";
 import { parseImageConfig } from "../oci/manifest.js";
 import { hostPlatform, normalizePlatform, type Platform } from "../oci/platform.js";
 import type { EngineImage, EngineInfo, EngineReference, ExportOptions, ImportOptions, LocalEngine } from "./engine.js";
@@ -91,7 +90,7 @@ export class StoreEngine implements LocalEngine {
       const size = await this.#size(descriptor, signal);
       if (first === undefined) return { ...unknown, size };
       const image = await platformImage(this.#store, descriptor, this.#preferred(platforms) ?? first, signal);
-      const bytes = await readVerified(this.#store, image.manifest.config, { limit: limits.config, signal });
+      const bytes = await readVerified(this.#store, image.manifest.config, { limit: "config", signal });
       const { created } = parseImageConfig(bytes);
       return {
         ...unknown,

@@ -38,6 +38,8 @@ export const limits = {
   archiveEntries: 200_000,
   /** A PAX or GNU header in an archive. */
   archiveHeader: 1024 * 1024,
+  /** Zeros behind an archive's end marker. */
+  archiveTrailer: 64 * 1024 * 1024,
   /** A name in an archive: Linux's PATH_MAX. */
   archiveName: 4096,
   /** All JSON that is kept while an image archive is read in one pass: its manifests and configs. */
@@ -48,6 +50,8 @@ export const limits = {
   unpacked: 1024 ** 4,
   /** What a compressed stream may unpack to, however small it is: so much even a bomb may have. */
   unpackedAtLeast: 1024 ** 3,
+  /** The window that a zstd stream may ask for: so much of its output has to stay in memory. What `zstd -d` takes. */
+  zstdWindow: 128 * 1024 * 1024,
   /** How many times its own size a larger one may unpack to. Layers have 2 to 20, a bomb 1000 and more. */
   unpackedRatio: 250,
   /** Bytes of disk that a temporary file of an import leaves free. */
@@ -61,3 +65,6 @@ export const limits = {
   /** An `Authorization` header. */
   authorization: 16 * 1024,
 } as const;
+
+/** The name of a limit, as errors of the code `limit-exceeded` say it (`error.limit`). */
+export type LimitName = keyof typeof limits;

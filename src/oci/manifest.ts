@@ -113,7 +113,9 @@ function descriptorList(value: unknown, where: string): Descriptor[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw invalid(`${where} is not a list`);
   if (value.length > limits.layers) {
-    throw new LadingError("limit-exceeded", `${where} has ${value.length} entries, at most ${limits.layers} are read`);
+    throw new LadingError("limit-exceeded", `${where} has ${value.length} entries, at most ${limits.layers} are read`, {
+      limit: "layers",
+    });
   }
   return value.map((entry, index) => parseDescriptor(entry, `${where}[${index}]`));
 }
@@ -129,6 +131,7 @@ export function parseManifest(bytes: Uint8Array, mediaType: string): Manifest {
     throw new LadingError(
       "limit-exceeded",
       `the manifest has ${bytes.length} bytes, at most ${limits.manifest} are read`,
+      { limit: "manifest" },
     );
   }
   const value = parseDocument(bytes, "the manifest");
@@ -204,7 +207,9 @@ export interface ImageConfig {
  */
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   if (bytes.length > limits.config) {
-    throw new LadingError("limit-exceeded", `the config has ${bytes.length} bytes, at most ${limits.config} are read`);
+    throw new LadingError("limit-exceeded", `the config has ${bytes.length} bytes, at most ${limits.config} are read`, {
+      limit: "config",
+    });
   }
   const value = parseDocument(bytes, "the image config");
   const rootfs = value.rootfs;

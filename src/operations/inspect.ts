@@ -4,7 +4,6 @@ import type { LocalImage } from "../image/local-image.js";
 import type { RemoteImage } from "../image/remote-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
-import { limits } from "../oci/limits.js";
 import type { ImageConfig, RawManifest } from "../oci/manifest.js";
 import { parseImageConfig } from "../oci/manifest.js";
 import { formatPlatform } from "../oci/platform.js";
@@ -129,7 +128,7 @@ export async function inspectLocal(
       const { config: descriptor } = raw.manifest;
       const known = isImageConfig(descriptor) && (await store.has(descriptor));
       const config = known
-        ? parseImageConfig(await readVerified(store, descriptor, { limit: limits.config, signal }))
+        ? parseImageConfig(await readVerified(store, descriptor, { limit: "config", signal }))
         : null;
       platforms.push(inspected(config === null ? null : formatPlatform(config.platform), raw, config));
     }

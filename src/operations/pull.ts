@@ -213,7 +213,7 @@ class Pull {
     if (!/\b(?:image\.config|container\.image)\b/.test(image.manifest.config.mediaType)) return null;
     const { config } = image.manifest;
     for (const [digest, result] of await this.#download(store, [config], null)) this.#early.set(digest, result);
-    const bytes = await readVerified(store, config, { limit: limits.config, signal: this.#signal });
+    const bytes = await readVerified(store, config, { limit: "config", signal: this.#signal });
     return parseImageConfig(bytes);
   }
 

@@ -11,7 +11,6 @@ import type { ImageProgress } from "../image/progress.js";
 import type { RemoteImage } from "../image/remote-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
-import { limits } from "../oci/limits.js";
 import { parseImageConfig } from "../oci/manifest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import { choosePlatform, formatPlatform, type Platform } from "../oci/platform.js";
@@ -279,7 +278,7 @@ async function configPlatforms(
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   if (config.mediaType === mediaTypes.ociEmpty || !configTypes.has(config.mediaType)) return [];
-  const { platform } = parseImageConfig(await readVerified(source, config, { limit: limits.config, signal }));
+  const { platform } = parseImageConfig(await readVerified(source, config, { limit: "config", signal }));
   return platform.os === "" ? [] : [formatPlatform(platform)];
 }
 

@@ -51,7 +51,7 @@ export class RemoteDetails {
     const { config } = image.manifest;
     let reading = this.#configs.get(config.digest);
     if (reading === undefined) {
-      reading = readVerified(this.#repository, config, { limit: limits.config, signal: this.#signal }).then(
+      reading = readVerified(this.#repository, config, { limit: "config", signal: this.#signal }).then(
         parseImageConfig,
       );
       reading.catch(() => undefined);
@@ -71,8 +71,9 @@ export class RemoteDetails {
     const below = async (index: readonly Descriptor[], depth: number): Promise<readonly PlatformImage[]> => {
       named += index.length;
       if (depth > limits.indexDepth || named > limits.descriptors) {
-        const what = depth > limits.indexDepth ? `nest deeper than ${limits.indexDepth} levels` : "name too much";
-        throw new LadingError("limit-exceeded", `the indexes ${what}`, { digest: top.descriptor.digest });
+        const limit = depth > limits.indexDepth ? "indexDepth" : "descriptors";
+        const what = limit === "indexDepth" ? `nest deeper than ${limits[limit]} levels` : "name too much";
+        throw new LadingError("limit-exceeded", `the indexes ${what}`, { digest: top.descriptor.digest, limit });
       }
       const entries = index.filter(
         (entry) => isManifestType(entry.mediaType) && !isUnknownPlatform(entry.platform) && !seen.has(entry.digest),

@@ -41,7 +41,9 @@ export async function selectManifest(
   let entry: Descriptor | null = null;
   for (let depth = 0; current.manifest.kind === "index"; depth += 1) {
     if (depth >= limits.indexDepth) {
-      throw new LadingError("limit-exceeded", `indexes are nested deeper than ${limits.indexDepth} levels`);
+      throw new LadingError("limit-exceeded", `indexes are nested deeper than ${limits.indexDepth} levels`, {
+        limit: "indexDepth",
+      });
     }
     const { manifests } = current.manifest;
     const chosen =

@@ -1,4 +1,5 @@
 import { LadingError } from "../errors.js";
+import { type Bound, boundOf } from "../oci/bound.js";
 import { limits } from "../oci/limits.js";
 import type { WireResponse } from "../oci/wire.js";
 
@@ -20,12 +21,13 @@ export function bodyOf(bytes: Uint8Array): AsyncIterable<Uint8Array> {
  * A small body whole. Bytes are counted as they arrive: a `Content-Length` is only a promise.
  * @throws LadingError `limit-exceeded`
  */
-export async function readBody(response: WireResponse, limit: number, what: string): Promise<Uint8Array> {
+export async function readBody(response: WireResponse, bound: Bound, what: string): Promise<Uint8Array> {
+  const { most, limit } = boundOf(bound);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body) {
     size += chunk.length;
-    if (size > limit) throw new LadingError("limit-exceeded", `${what} is larger than ${limit} bytes`);
+    if (size > most) throw new LadingError("limit-exceeded", `${what} is larger than ${most} bytes`, { limit });
     chunks.push(chunk);
   }
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size);

@@ -1,6 +1,5 @@
 import { LadingError, type Side } from "../errors.js";
 import type { FetchCredentials } from "../oci/credential.js";
-import { limits } from "../oci/limits.js";
 import type { WireHandler } from "../oci/wire.js";
 import type { Bandwidth } from "./bandwidth.js";
 import type { BlobSharing } from "./blob-sharing.js";
@@ -167,7 +166,7 @@ export class RegistryClient {
       ...{ retry: false, signal },
     });
     const { status } = answer;
-    return { status, headers: answer.headers, body: await readBody(answer, limits.listBody, "the answer") };
+    return { status, headers: answer.headers, body: await readBody(answer, "listBody", "the answer") };
   }
 
   /**

@@ -1,6 +1,7 @@
 import { isLadingError, LadingError, type Side } from "../errors.js";
 import type { FetchCredentials, RepositoryAction } from "../oci/credential.js";
 import type { Digest } from "../oci/digest.js";
+import type { LimitName } from "../oci/limits.js";
 import type { BlobSharing } from "./blob-sharing.js";
 import { discard, readBody } from "./body.js";
 import type { Answer, Call, Send } from "./call.js";
@@ -164,11 +165,11 @@ export class Endpoint {
 
   /**
    * The same for a document that is read whole; one whose connection breaks is asked for again.
-   * @param limit Bytes.
+   * @param limit The name of the limit that it has to keep to.
    */
   async read(
     request: EndpointRequest,
-    limit: number,
+    limit: LimitName,
   ): Promise<{ readonly answer: Answer; readonly bytes: Uint8Array }> {
     for (let attempt = 0; ; attempt += 1) {
       const answer = await this.send(request);

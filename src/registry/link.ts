@@ -36,7 +36,8 @@ function parseLinks(header: string): readonly Link[] {
  */
 export function nextPage(header: string | undefined, page: URL): URL | null {
   if (header === undefined) return null;
-  if (header.length > limits.authorization) throw new LadingError("limit-exceeded", "the Link header is too long");
+  if (header.length > limits.authorization)
+    throw new LadingError("limit-exceeded", "the Link header is too long", { limit: "authorization" });
   const link = parseLinks(header).find(({ parameters }) => /;\s*rel\s*=\s*"?next\b/i.test(parameters));
   if (link === undefined) return null;
   let url: URL | null = null;
@@ -71,18 +72,21 @@ export async function* pages<Entry>(
   const seenPages = new Set<string>();
   const seen = new Set<string>();
   for (let url: URL | null = first; url !== null; ) {
-    if (seenPages.has(url.href)) throw new LadingError("limit-exceeded", `${url.host} lists its pages in a circle`);
+    if (seenPages.has(url.href))
+      throw new LadingError("limit-exceeded", `${url.host} lists its pages in a circle`, { limit: "pages" });
     if (seenPages.size === limits.pages) {
-      throw new LadingError("limit-exceeded", `${url.host} lists more than ${limits.pages} pages`);
+      throw new LadingError("limit-exceeded", `${url.host} lists more than ${limits.pages} pages`, { limit: "pages" });
     }
     seenPages.add(url.href);
     const page: Page<Entry> = await read(url);
     const fresh = page.entries.filter((entry) => !seen.has(key(entry)) && seen.add(key(entry)));
     if (seen.size > limits.listEntries) {
-      throw new LadingError("limit-exceeded", `${url.host} lists more than ${limits.listEntries} entries`);
+      throw new LadingError("limit-exceeded", `${url.host} lists more than ${limits.listEntries} entries`, {
+        limit: "listEntries",
+      });
     }
     if (fresh.length === 0 && page.entries.length > 0 && page.next !== null) {
-      throw new LadingError("limit-exceeded", `${url.host} lists the same entries again`);
+      throw new LadingError("limit-exceeded", `${url.host} lists the same entries again`, { limit: "listEntries" });
     }
     yield fresh;
     url = page.next;

@@ -1,7 +1,6 @@
 import { LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestAlgorithm, digestOf, isDigest } from "../oci/digest.js";
-import { limits } from "../oci/limits.js";
 import { parseManifest, type RawManifest, sniffManifestType } from "../oci/manifest.js";
 import { isManifestType, manifestMediaTypes, mediaTypes } from "../oci/media-types.js";
 import { discard, emptyBody } from "./body.js";
@@ -126,7 +125,7 @@ export async function readManifestBytes(
       digest: wanted,
       signal: options.signal,
     },
-    limits.manifest,
+    "manifest",
   );
   const digest = verifiedDigest(bytes, wanted, answer.headers["docker-content-digest"]);
   if (digest === null) {

@@ -50,7 +50,9 @@ export function redirect(send: Send): Send {
       if (!redirectStatuses.has(answer.status)) return answer;
       await discard(answer);
       if (hops === limits.redirects) {
-        throw new LadingError("limit-exceeded", `${call.url.host} redirects more than ${limits.redirects} times`);
+        throw new LadingError("limit-exceeded", `${call.url.host} redirects more than ${limits.redirects} times`, {
+          limit: "redirects",
+        });
       }
       current = redirected(current, answer);
     }

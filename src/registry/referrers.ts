@@ -1,7 +1,6 @@
 import { isLadingError, LadingError } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestHex } from "../oci/digest.js";
-import { limits } from "../oci/limits.js";
 import { parseManifest } from "../oci/manifest.js";
 import { mediaTypes } from "../oci/media-types.js";
 import type { Endpoint } from "./endpoint.js";
@@ -98,7 +97,7 @@ async function readReferrersPage(
       digest,
       signal,
     },
-    limits.listBody,
+    "listBody",
   );
   // Old registries answer with a page for people, whatever the path.
   const isIndex = (answer.headers["content-type"] ?? "").split(";", 1)[0]?.trim() === mediaTypes.ociIndex;

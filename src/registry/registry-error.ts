@@ -213,7 +213,7 @@ export function networkError(error: unknown, url: URL, details: LadingErrorDetai
   if (code === "HPE_HEADER_OVERFLOW") {
     // Without its cause, which holds the answer as it came.
     const message = `${url.host} answers with more than ${limits.responseHeaders} bytes of headers`;
-    return new LadingError("limit-exceeded", message, details);
+    return new LadingError("limit-exceeded", message, { ...details, limit: "responseHeaders" });
   }
   // What OpenSSL says of an answer in plain http.
   if (code === "EPROTO" && /wrong version number|packet length too long/.test(reason)) {

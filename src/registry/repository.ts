@@ -4,7 +4,6 @@ import { readAll, verifyStream } from "../content/verify.js";
 import { isLadingError, LadingError, type Side } from "../errors.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import type { Digest } from "../oci/digest.js";
-import { limits } from "../oci/limits.js";
 import { type Manifest, parseManifest, type RawManifest } from "../oci/manifest.js";
 import { isManifestType } from "../oci/media-types.js";
 import { deleteBlob, hasBlob, readBlob } from "./blobs.js";
@@ -99,7 +98,7 @@ export class Repository implements ContentStore, FileBacked {
     const { mediaType, digest, size } = descriptor;
     if (!isManifestType(mediaType)) return await uploadBlob(this.#endpoint, descriptor, source, options);
     const { signal, onBytes } = options;
-    const bytes = await readAll(verifyStream(source(0, signal), descriptor), limits.manifest, digest);
+    const bytes = await readAll(verifyStream(source(0, signal), descriptor), "manifest", digest);
     // One with a subject is sent again: who sent it may have ended before it was among the referrers.
     const there = withSubject(bytes, mediaType) === null && (await this.has(descriptor, { signal }));
     if (there) return { outcome: "exists", transferred: 0 };

@@ -1,5 +1,5 @@
 import { LadingError } from "../errors.js";
-import { limits } from "../oci/limits.js";
+import type { LimitName } from "../oci/limits.js";
 import type { Endpoint, EndpointRequest } from "./endpoint.js";
 import { nextPage, type Page, pages } from "./link.js";
 
@@ -12,7 +12,7 @@ export interface ListOptions {
   readonly pageSize?: number | undefined;
 }
 
-type Read = (request: EndpointRequest, limit: number) => ReturnType<Endpoint["read"]>;
+type Read = (request: EndpointRequest, limit: LimitName) => ReturnType<Endpoint["read"]>;
 
 /**
  * The pages of a list of names (`tags/list`, `_catalog`). A registry that does not like the page size is asked
@@ -31,10 +31,10 @@ export async function* listNames(
     const own = url.href === first.href;
     let { answer, bytes } = await read(
       { ...request, method: "GET", url, role: own ? "registry" : "page", expect: own ? [200, 400] : [200] },
-      limits.listBody,
+      "listBody",
     );
     if (answer.status === 400) {
-      ({ answer, bytes } = await read({ ...request, method: "GET", expect: [200] }, limits.listBody));
+      ({ answer, bytes } = await read({ ...request, method: "GET", expect: [200] }, "listBody"));
     }
     return { entries: parseNames(bytes, field, url.host), next: nextPage(answer.headers.link, url) };
   };

@@ -43,7 +43,7 @@ export async function fetchToken(send: Send, request: TokenRequest, signal: Abor
     }
   }
   answer ??= await send(getCall(request, signal));
-  if (answer.status === 200) return parseToken(await readBody(answer, limits.tokenBody, "the token answer"), realm);
+  if (answer.status === 200) return parseToken(await readBody(answer, "tokenBody", "the token answer"), realm);
   await discard(answer);
   throw refusal(answer, request);
 }

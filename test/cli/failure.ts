@@ -12,6 +12,7 @@ export interface Failure {
   readonly image: string | null;
   readonly digest: string | null;
   readonly status: number | null;
+  readonly limit: string | null;
   readonly message: string;
   readonly hint: string | null;
   readonly retryable: boolean;

@@ -103,8 +103,8 @@ export class Reporter {
 }
 
 function errorJson(error: LadingError): Record<string, unknown> {
-  const { code, side, operation, image, digest, status, message, hint, retryable } = error;
-  return { code, side, operation, image, digest, status, message, hint, retryable, exit: exitCode(error) };
+  const { code, side, operation, image, digest, status, limit, message, hint, retryable } = error;
+  return { code, side, operation, image, digest, status, limit, message, hint, retryable, exit: exitCode(error) };
 }
 
 /** Stack traces of an error and of what caused it, outermost first. */
