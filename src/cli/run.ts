@@ -123,19 +123,27 @@ export async function refuse(thrown: unknown, argv: readonly string[], io: Io, h
   return exitCode(error);
 }
 
+const verbsHint = "`lading --help` lists the verbs";
+
 function usageError(error: CommanderError, argv: readonly string[]): LadingError {
   if (error.code === "commander.help") {
     // `help nosuchverb` comes here too.
     const asked = argv[0] === "help" ? argv[1] : undefined;
     const message = asked === undefined ? "a verb is missing" : `there is no verb ${JSON.stringify(asked)}`;
-    return new LadingError("usage", message, { hint: "`lading --help` lists the verbs" });
+    return new LadingError("usage", message, { hint: verbsHint });
   }
+  const unknownVerb = error.code === "commander.unknownCommand";
   const [first = "", ...rest] = error.message.split("\n");
   const suggestion = rest
     .join(" ")
     .trim()
     .replace(/^\((.*)\)$/, "$1");
   return new LadingError("usage", first.replace(/^error: /, ""), {
-    hint: suggestion === "" ? "`lading VERB --help` shows the flags and examples of a verb" : suggestion,
+    hint:
+      suggestion !== ""
+        ? suggestion
+        : unknownVerb
+          ? verbsHint
+          : "`lading VERB --help` shows the flags and examples of a verb",
   });
 }

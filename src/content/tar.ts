@@ -75,13 +75,15 @@ export async function* readTar(
   }
 }
 
+const noTar = "check the path: it has to be a tar, as it is or compressed with gzip or zstd";
+
 /** What is wrong with the first header is wrong with the whole: it is something else. */
 function firstBlock(block: Buffer): TarBlock {
   try {
     return parseTarBlock(block);
   } catch (cause) {
     if (!isLadingError(cause) || cause.code !== "archive-invalid") throw cause;
-    throw new LadingError("archive-invalid", `this is no tar archive: ${cause.message}`, { cause });
+    throw new LadingError("archive-invalid", `this is no tar archive: ${cause.message}`, { hint: noTar, cause });
   }
 }
 
@@ -202,7 +204,7 @@ class BlockReader {
     if (part !== null) this.#position += part.byteLength;
     if (part === null && this.#position < tarBlock) {
       const what = this.#position === 0 ? "it is empty" : `it has ${this.#position} bytes`;
-      throw new LadingError("archive-invalid", `this is no tar archive: ${what}`);
+      throw new LadingError("archive-invalid", `this is no tar archive: ${what}`, { hint: noTar });
     }
     if (part === null) {
       throw new LadingError("archive-invalid", "the archive ends in the middle: it was cut short", {

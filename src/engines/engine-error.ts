@@ -22,8 +22,11 @@ export function connectionError(error: unknown, endpoint: EngineEndpoint, signal
   const reason = cut(error instanceof Error ? error.message : String(error));
   const where = endpointText(endpoint);
   if (absent.has(code)) {
+    const start = where.includes("podman")
+      ? "systemctl --user start podman.socket"
+      : "systemctl start docker, or open Docker Desktop; Podman: systemctl --user start podman.socket";
     return new LadingError("engine-unavailable", `no engine answers at ${where} (${code})`, {
-      hint: `start it (for example: systemctl start docker, or open Docker Desktop), ${storeHint}`,
+      hint: `start it (for example: ${start}), ${storeHint}`,
       cause: error,
     });
   }

@@ -67,7 +67,7 @@ export class SshSocket extends Duplex {
 
   #failure(endpoint: SshEndpoint, reason: string, cause?: unknown): LadingError {
     return new LadingError("engine-unavailable", `ssh to ${endpointText(endpoint)} failed: ${reason}`, {
-      hint: `check that "ssh ${endpoint.host} ${endpoint.program} version" works, or use --engine store`,
+      hint: `check that "ssh ${endpoint.user === null ? "" : `${endpoint.user}@`}${endpoint.host} ${endpoint.program} version" works, or use --engine store`,
       cause,
     });
   }

@@ -10,15 +10,15 @@ export function checkSource(source: unknown): void {
   throw misused("the source", "a path, or an AsyncIterable of bytes");
 }
 
-/** @throws LadingError `not-found`, `io` */
-export async function isDirectory(path: string): Promise<boolean> {
+/** @param form What the verb reads, for the hint. @throws LadingError `not-found`, `io` */
+export async function isDirectory(path: string, form: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") {
       throw new LadingError("not-found", `there is no ${path}`, {
         side: "source",
-        hint: "check the path; an archive is a file, a folder with an OCI layout, or - for stdin",
+        hint: `check the path; it is ${form}, or - for stdin`,
         cause: error,
       });
     }
@@ -79,7 +79,14 @@ const sides: ReadonlyMap<ErrorCode, Side> = new Map([
   ["no-space", "destination"],
 ]);
 
-/** An error of reading files into the store, with the side that it can only be on; what is known already is kept. */
-export function sidedAsRead(error: unknown): unknown {
-  return isLadingError(error) ? error.with({ side: sides.get(error.code) }) : error;
+/**
+ * An error of reading files into the store, with the side that it can only be on; what is known already is kept. What is wrong with
+ * an archive is said with its path.
+ */
+export function sidedAsRead(error: unknown, source: unknown): unknown {
+  if (!isLadingError(error)) return error;
+  const side = error.side ?? sides.get(error.code);
+  if (error.code !== "archive-invalid" || typeof source !== "string") return error.with({ side });
+  const message = error.message.includes(source) ? error.message : `${source}: ${error.message}`;
+  return new LadingError(error.code, message, { ...error.toJSON(), side, cause: error.cause });
 }

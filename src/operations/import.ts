@@ -62,7 +62,7 @@ export async function importImage(
       progress,
       onWarning: (text) => context.warn(text),
     }).catch((error: unknown) => {
-      throw sidedAsRead(error);
+      throw sidedAsRead(error, source);
     });
     const local = name.tag === null ? new LocalImage(name.name, "latest") : name;
     const images = await intoEngine(context, [{ root, names: [local] }], options.force ?? false, progress, signal);
@@ -75,7 +75,9 @@ export async function importImage(
 
 async function rootFilesystem(source: ImportSource, spoolDirectory: string) {
   if (typeof source !== "string") return { tar: source, spoolDirectory };
-  return (await isDirectory(source)) ? { directory: source } : { tar: fileBytes(source), spoolDirectory };
+  return (await isDirectory(source, "a folder, or a tar of a root file system"))
+    ? { directory: source }
+    : { tar: fileBytes(source), spoolDirectory };
 }
 
 /** @throws LadingError `config-invalid` */

@@ -54,7 +54,7 @@ export async function load(
     const { kind } = await context.engine(signal);
     const platform = wantedPlatform(options.platform, context.config.platform, null);
     const offered = await readImages(context, source, platform, progress, signal).catch((error: unknown) => {
-      throw sidedAsRead(error);
+      throw sidedAsRead(error, source);
     });
     const images = await intoEngine(context, offered, options.force ?? false, progress, signal);
     return loadResult(kind, images);
@@ -70,7 +70,7 @@ async function readImages(
   signal: AbortSignal,
 ): Promise<readonly Offered[]> {
   const store = await context.store();
-  if (typeof source === "string" && (await isDirectory(source)))
+  if (typeof source === "string" && (await isDirectory(source, "an archive of images, or a folder with an OCI layout")))
     return await readLayout(context, source, store, platform, signal);
   const { readImageArchive } = await import("../content/archive.js");
   // An archive takes about its own size in the store; of a stream nobody knows how long it is.

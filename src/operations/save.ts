@@ -8,7 +8,7 @@ import { LayoutStore } from "../content/layout.js";
 import type { ContentStore } from "../content/store.js";
 import { manifestReader, walkTree } from "../content/walk.js";
 import type { EngineKind } from "../engines/engine.js";
-import { ioError, throwIfAborted } from "../errors.js";
+import { ioError, LadingError, throwIfAborted } from "../errors.js";
 import { LocalImage } from "../image/local-image.js";
 import type { ImageProgress } from "../image/progress.js";
 import type { Descriptor } from "../oci/descriptor.js";
@@ -162,6 +162,23 @@ async function writeArchive(
   else for await (const chunk of bytes) await unlessAborted(target(chunk), signal);
 }
 
+function notWritten(error: unknown, path: string): LadingError {
+  const side = "destination";
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  if (code === "ENOENT" || code === "ENOTDIR") {
+    const hint = "make it first, or check the path";
+    return new LadingError("io", `there is no folder ${dirname(path)} to write ${path} in`, {
+      side,
+      hint,
+      cause: error,
+    });
+  }
+  const failed = ioError(error, `writing ${path}`, { side });
+  if (failed.code !== "no-space") return failed;
+  const hint = "free disk space, or write it elsewhere with -o";
+  return new LadingError("no-space", failed.message, { side, hint, cause: error });
+}
+
 /** Beside its place first, so that a save that fails leaves what was there. */
 async function writeFile(path: string, bytes: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
   const temporary = join(dirname(path), `.lading-${randomBytes(6).toString("hex")}`);
@@ -179,6 +196,6 @@ async function writeFile(path: string, bytes: AsyncIterable<Uint8Array>, signal:
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw ioError(error, `writing ${path}`, { side: "destination" });
+    throw notWritten(error, path);
   }
 }

@@ -112,7 +112,8 @@ export async function digest(
 
 /** @internal */
 export function notInRegistry(image: RemoteImage, side: Side = "source"): LadingError {
-  return new LadingError("not-found", `${wirePath(image)} has no ${image.digest ?? image.tag ?? "latest"}`, {
+  const what = image.digest ?? `tag ${image.tag ?? "latest"}`;
+  return new LadingError("not-found", `${wirePath(image)} has no ${what}`, {
     side,
     image: image.toString(),
     status: 404,

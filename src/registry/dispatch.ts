@@ -184,7 +184,7 @@ export class HttpDispatch {
   #failure({ signal, url }: Call): (error: unknown) => unknown {
     return (error) => {
       if (signal?.aborted) return abortError(signal);
-      return this.#closed ? closedError() : networkError(error, url);
+      return this.#closed ? closedError() : networkError(error, url, {}, proxyFor(url, this.#options.env));
     };
   }
 

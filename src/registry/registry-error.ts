@@ -198,6 +198,21 @@ export async function registryError(
 const tlsError =
   /^(ERR_TLS_|ERR_SSL_|CERT_|EPROTO$|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE)/;
 
+/** What can be done about a certificate: another authority does not help one that is out of date, or is for other names. */
+function certificateHint(code: string, host: string): string {
+  const unseen = `trust it unseen with --insecure ${host}`;
+  switch (code) {
+    case "CERT_HAS_EXPIRED":
+      return `whoever runs ${host} has to renew its certificate; check this machine's clock, or ${unseen}`;
+    case "CERT_NOT_YET_VALID":
+      return `check this machine's clock, or ${unseen}`;
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+      return `use a name that the certificate is for, or ${unseen}`;
+    default:
+      return `name its certificate authority with --ca-file FILE, or ${unseen}`;
+  }
+}
+
 /** The code of a system error, also of the bundle that node gives where it tried several addresses. */
 export function systemCode(error: unknown): string | null {
   if (typeof error !== "object" || error === null) return null;
@@ -205,8 +220,16 @@ export function systemCode(error: unknown): string | null {
   return error instanceof AggregateError ? systemCode(error.errors[0]) : null;
 }
 
-/** The error for an exchange that came to no answer. */
-export function networkError(error: unknown, url: URL, details: LadingErrorDetails = {}): LadingError {
+/**
+ * The error for an exchange that came to no answer.
+ * @param proxy The one on the way: then it is that one which can't be reached.
+ */
+export function networkError(
+  error: unknown,
+  url: URL,
+  details: LadingErrorDetails = {},
+  proxy: URL | null = null,
+): LadingError {
   if (isLadingError(error)) return error;
   const code = systemCode(error);
   const reason = safeText(error instanceof Error && error.message !== "" ? error.message : (code ?? String(error)));
@@ -225,7 +248,7 @@ export function networkError(error: unknown, url: URL, details: LadingErrorDetai
   }
   if (code !== null && tlsError.test(code)) {
     return new LadingError("tls", `the TLS connection to ${url.host} failed: ${reason}`, {
-      hint: `name its certificate authority with --ca-file FILE, or trust it unseen with --insecure ${url.host}`,
+      hint: certificateHint(code, url.host),
       ...details,
       cause: error,
     });
@@ -236,8 +259,14 @@ export function networkError(error: unknown, url: URL, details: LadingErrorDetai
     ECONNREFUSED: "nothing listens there",
     ETIMEDOUT: "it did not answer in time",
   };
+  const unreached = meaning[code ?? ""];
+  if (proxy !== null && unreached !== undefined) {
+    const message = `${url.host} could not be reached through the proxy ${proxy.host}: ${unreached}`;
+    const hint = "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and whether the proxy runs";
+    return new LadingError("unreachable", message, { hint, ...details, cause: error });
+  }
   const broken = code === "ECONNRESET" || code === "EPIPE";
-  const what = broken ? "broke the connection off" : `could not be reached: ${meaning[code ?? ""] ?? reason}`;
+  const what = broken ? "broke the connection off" : `could not be reached: ${unreached ?? reason}`;
   return new LadingError("unreachable", `${url.host} ${what}`, {
     hint: `check the name, the network and the proxy; lading doctor checks whether ${url.host} answers`,
     ...details,

@@ -105,6 +105,14 @@ describe("retry", () => {
     expect(clock.waits).toEqual([21_000]);
   });
 
+  test("a spent quota that comes back in an hour is not asked again", async () => {
+    const text = "You have reached your pull rate limit.";
+    const { send, clock, count } = scripted(answer(429, { "retry-after": "3600" }, text));
+    expect((await send(call)).status).toBe(429);
+    expect(count()).toBe(1);
+    expect(clock.waits).toEqual([]);
+  });
+
   test.each([
     ["no time", {}, ""],
     ["a time that is none", { "retry-after": "880.092µs" }, ""],

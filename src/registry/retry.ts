@@ -63,17 +63,18 @@ export class Patience {
 
   /**
    * The wait, in ms, that a 429 calls for; null where waiting is of no use, or takes too long. A spent quota does not come
-   * back by waiting, whatever `Retry-After` says.
+   * back by waiting for so short a time as `Retry-After` may say.
    * @param tries Requests so far.
    */
   afterRefusal({ retryAfter: value, text }: Refusal, tries: number): number | null {
-    const named = /pull rate limit/i.test(text) ? null : retryAfter(value, this.#clock.now());
+    const asked = retryAfter(value, this.#clock.now());
+    if (asked !== null && asked > retryPolicy.retryAfter) return null;
+    const named = /pull rate limit/i.test(text) ? null : asked;
     if (named === null) {
       if (this.#blind) return null;
       this.#blind = true;
       return this.#spend(retryPolicy.rateLimit);
     }
-    if (named > retryPolicy.retryAfter) return null;
     return this.#spend(named === 0 ? backOff(tries - 1, this.#random) : named * (1 + this.#random() / 10));
   }
 

@@ -70,7 +70,7 @@ export async function* listTags(endpoint: Endpoint, options: ListOptions = {}): 
         actions: endpoint.readActions,
         headers: { accept: "application/json" },
         doing: `listing the tags of ${endpoint.name}`,
-        missing: `${endpoint.authority} has no ${endpoint.name}`,
+        missing: `${endpoint.authority} has no repository ${endpoint.name}`,
         signal: options.signal,
       },
       "tags",

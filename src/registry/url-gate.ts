@@ -98,10 +98,10 @@ export function gateUrl(url: URL, role: UrlRole, rules: GateRules, namer: Namer 
     const secure = registry.protocol === "https:" || namer?.url.protocol === "https:";
     if (secure) refuse("who is reached with TLS must not lead out of it");
     if (!marked && hostKind(url) !== "loopback") {
-      refuse(
-        "plain http is only for loopback and hosts marked insecure",
-        `use https; or, if it must be plain http: --insecure ${url.host}`,
-      );
+      // Nobody should be told to mark an address that has secrets of the machine's own.
+      const honest = role === "registry" || hostKind(url) !== "forbidden";
+      const hint = honest ? `use https; or, if it must be plain http: --insecure ${url.host}` : undefined;
+      refuse("plain http is only for loopback and hosts marked insecure", hint);
     }
   }
   const onlyLoopback: Permit = new Set(["loopback"]);

@@ -3,8 +3,10 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import type { ErrorCode, Side } from "../../src/errors.js";
 import { mediaTypes } from "../../src/oci/media-types.js";
+import { makeCertificates } from "../support/certificates.js";
 import { type FakeEngine, startFakeEngine } from "../support/fake-engine.js";
 import { on, type ScriptedRegistry, startScriptedRegistry } from "../support/scripted-registry.js";
+import { startTlsFront } from "../support/tls-front.js";
 import { imageParts, serveManifest } from "../threats/hostile-image.js";
 import { failureOf } from "./failure.js";
 import { Machine } from "./machine.js";
@@ -117,6 +119,17 @@ const cases: readonly Case[] = [
     says: /registry\.invalid.*name/,
     hint: /name/,
     run: async () => ({ args: ["push", "app:1", "registry.invalid/a/b:1"] }),
+  },
+  {
+    what: "a proxy that does not run",
+    code: "unreachable",
+    side: "source",
+    says: /registry\.example.*through the proxy 127\.0\.0\.1:1:/,
+    hint: /HTTPS_PROXY/,
+    run: async () => ({
+      args: ["pull", "registry.example/a/b:1"],
+      env: { HTTPS_PROXY: "http://user:secret@127.0.0.1:1" },
+    }),
   },
   {
     what: "no login where one is needed",
@@ -317,6 +330,79 @@ const cases: readonly Case[] = [
       await machine.lading(["save", "app:1", "-o", path]);
       await writeFile(path, (await readFile(path)).subarray(0, 3000));
       return { args: ["load", path] };
+    },
+  },
+  {
+    what: "a file that is no archive",
+    code: "archive-invalid",
+    side: "source",
+    says: /notes\.txt.*no tar archive/,
+    hint: /gzip/,
+    run: async () => {
+      await writeFile(join(machine.home, "notes.txt"), "hello\n");
+      return { args: ["load", "notes.txt"] };
+    },
+  },
+  {
+    what: "a long file that is no archive",
+    code: "archive-invalid",
+    side: "source",
+    says: /notes\.txt.*no tar archive/,
+    hint: /gzip/,
+    run: async () => {
+      await writeFile(join(machine.home, "notes.txt"), "hello\n".repeat(1000));
+      return { args: ["import", "notes.txt", "new:1"] };
+    },
+  },
+  {
+    what: "a folder to save in that is not there",
+    code: "io",
+    side: "destination",
+    says: /no folder nowhere/,
+    hint: /path/,
+    run: async () => ({ args: ["save", "app:1", "-o", "nowhere/app.tar"] }),
+  },
+  {
+    what: "a digest of a tag that is not there",
+    code: "not-found",
+    side: "source",
+    says: /a\/b has no tag none/,
+    hint: /lading tags/,
+    run: async () => ({ args: ["digest", at("a/b:none")] }),
+  },
+  {
+    what: "a verb that there is not",
+    code: "usage",
+    side: null,
+    says: /frobnicate/,
+    hint: /lading --help/,
+    run: async () => ({ args: ["frobnicate"] }),
+  },
+  {
+    what: "a certificate that has expired",
+    code: "tls",
+    side: "source",
+    says: /certificate has expired/,
+    hint: /renew.*clock/,
+    run: async () => {
+      const { serverFolder } = await makeCertificates(join(machine.home, "tls"), [], -1);
+      const front = await startTlsFront(serverFolder, Number(new URL(registry.url).port));
+      return {
+        args: ["digest", "image:app:1", "--ca-file", join(serverFolder, "ca.pem")],
+        env: { LADING_REGISTRY_URL: `https://127.0.0.1:${front.port}` },
+        after: () => front.close(),
+      };
+    },
+  },
+  {
+    what: "an authority's file that holds none",
+    code: "config-invalid",
+    side: null,
+    says: /notes\.pem holds no certificate/,
+    hint: /--ca-file/,
+    run: async () => {
+      await writeFile(join(machine.home, "notes.pem"), "hello\n");
+      return { args: ["digest", "registry.invalid/a/b:1", "--ca-file", "notes.pem"] };
     },
   },
   {

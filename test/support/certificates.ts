@@ -11,8 +11,9 @@ export interface Certificates {
 /**
  * Makes both folders below `folder`, each with `ca.pem`, `cert.pem` and `key.pem`.
  * @param hosts DNS names of the server, beside 127.0.0.1 and localhost.
+ * @param days How long the server's and the client's are good; less than 0 for some that have expired.
  */
-export async function makeCertificates(folder: string, hosts: readonly string[] = []): Promise<Certificates> {
+export async function makeCertificates(folder: string, hosts: readonly string[] = [], days = 2): Promise<Certificates> {
   const [serverFolder, clientFolder] = [join(folder, "server"), join(folder, "client")];
   await Promise.all([mkdir(serverFolder, { recursive: true }), mkdir(clientFolder, { recursive: true })]);
   const [caKey, ca] = [join(folder, "ca-key.pem"), join(folder, "ca.pem")];
@@ -22,7 +23,7 @@ export async function makeCertificates(folder: string, hosts: readonly string[] 
     const [request, file] = [join(folder, `${name}.csr`), join(folder, `${name}.ext`)];
     await writeFile(file, extensions);
     openssl(["req", ...key, "-keyout", join(target, "key.pem"), "-out", request, "-subj", `/CN=${name}`]);
-    const signing = ["-CA", ca, "-CAkey", caKey, "-CAcreateserial", "-days", "2", "-extfile", file];
+    const signing = ["-CA", ca, "-CAkey", caKey, "-CAcreateserial", "-days", String(days), "-extfile", file];
     openssl(["x509", "-req", "-in", request, "-out", join(target, "cert.pem"), ...signing]);
     openssl(["x509", "-in", ca, "-out", join(target, "ca.pem")]);
   };
