@@ -180,9 +180,10 @@ export class BlobIntake {
   async #openPartial(partials: PartialFolder, transfer: Transfer, anew: boolean): Promise<OpenPartial | null> {
     const { fs, blobs } = this.#options;
     const { digest, size } = transfer.descriptor;
-    const { path, left, waited } = await this.#claim(partials, transfer, anew);
+    const { path, left } = await this.#claim(partials, transfer, anew);
     try {
-      const there = waited ? await blobs.stat(digest) : null;
+      // Also where nobody was waited for: another process may have begun and ended since it was looked for.
+      const there = await blobs.stat(digest);
       if (there?.sealed && there.size === size) {
         await partials.discard(path);
         transfer.report(size);
@@ -207,7 +208,7 @@ export class BlobIntake {
     for (let waited = 0; ; waited += lookEvery) {
       throwIfAborted(signal);
       const claim = await partials.claim(descriptor, { anew });
-      if (claim.kind === "own") return { ...claim, waited: waited > 0 };
+      if (claim.kind === "own") return claim;
       if (waited === notable) {
         this.#options.onWarning(`waiting for process ${claim.pid}, which brings ${descriptor.digest} into the store`);
       }
