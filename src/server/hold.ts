@@ -48,10 +48,11 @@ export async function holdFolder(directory: string, { url }: { readonly url: str
     });
   });
   let released: Promise<void> | null = null;
-  const release = (): Promise<void> =>
-    lock.run(null, async () => {
-      if ((await readHold(directory))?.instanceId === instanceId) await rm(holdPath(directory), { force: true });
-    });
+  const remove = async (): Promise<void> => {
+    if ((await readHold(directory))?.instanceId === instanceId) await rm(holdPath(directory), { force: true });
+  };
+  // a full disk has no room for a lock, and the record is this process's alone
+  const release = (): Promise<void> => lock.run(null, remove).catch(remove);
   return {
     instanceId,
     release: () => {

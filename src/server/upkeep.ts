@@ -1,3 +1,5 @@
+import { errnoOf } from "../content/file-system.js";
+import { ioError } from "../errors.js";
 import type { BackupReport } from "./backup.js";
 import { type CheckOptions, type CheckReport, check } from "./check.js";
 import { collect, lastCollected } from "./collect.js";
@@ -7,7 +9,10 @@ import type { Quota } from "./quotas.js";
 import { listPolicies, type RetentionPolicy, removePolicy, setPolicy } from "./retention-policy.js";
 import { lastScrubbed, type ScrubOptions, type ScrubReport, scrub } from "./scrub.js";
 
-/** What the operator of a registry does with it, while it serves or not. */
+/**
+ * What the operator of a registry does with it, while it serves or not.
+ * @throws LadingError `io`, `no-space`, each of them
+ */
 export interface Upkeep {
   /**
    * Removes what nothing names any more.
@@ -50,8 +55,14 @@ export interface Upkeep {
 export function createUpkeep(context: Context, track: <T>(task: Promise<T>) => Promise<T>): Upkeep {
   const { storage, quotas } = context;
   const opened = async <T>(write: boolean, task: () => Promise<T>): Promise<T> => {
-    await storage.open({ write });
-    return await task();
+    try {
+      await storage.open({ write });
+      return await task();
+    } catch (error) {
+      const hint = "see that this user may write to the registry's folder, and that there is room on its disk";
+      const ofSystem = /^E[A-Z0-9]+$/.test(String(errnoOf(error)));
+      throw ofSystem ? ioError(error, "looking after the registry", { hint }) : error;
+    }
   };
   const writing = <T>(task: () => Promise<T>): Promise<T> => track(opened(true, task));
   const reading = <T>(task: () => Promise<T>): Promise<T> => track(opened(false, task));

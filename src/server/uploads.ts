@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { errnoOf } from "../content/file-system.js";
+import { ioError } from "../errors.js";
 import { isRepositoryPath } from "../image/reference.js";
 import { type Digest, type DigestAlgorithm, digestAlgorithm, digestOf, isDigest } from "../oci/digest.js";
 import type { WireRequest, WireResponse } from "../oci/wire.js";
@@ -72,8 +73,7 @@ export async function postUpload(
     });
   } catch (error) {
     // nobody was told of the session, so nobody can go on with it
-    sessions.forget(session);
-    await session.remove().catch(() => undefined);
+    await drop(session, sessions);
     throw error;
   }
 }
@@ -129,6 +129,9 @@ async function finish(
       return true;
     });
     if (!linked) throw uploadUnknown();
+  } catch (error) {
+    if (isDiskFull(error)) await drop(session, sessions);
+    throw error;
   } finally {
     // where that failed, what is left of it is found in the storage
     sessions.forget(session);
@@ -171,23 +174,32 @@ async function append(
   stopped: AbortSignal,
   { quotas, sessions }: Context,
 ): Promise<void> {
-  const body = bodyOf(request);
+  const before = session.size;
   const room = await quotas.room(session.repository);
-  if (room === null) return await session.append(body, stopped);
   const refusal: { fault: Fault | null } = { fault: null };
-  const bounded = withinRoom(body, room - session.size, async () => {
+  const body = bodyOf(request);
+  const tooMuch = async (): Promise<Fault> => {
     refusal.fault = await quotas.reached(session.repository, session.size);
     return refusal.fault;
-  });
+  };
   try {
-    await session.append(bounded, stopped);
+    await session.append(room === null ? body : withinRoom(body, room - before, tooMuch), stopped);
   } catch (error) {
-    if (refusal.fault === null) throw error;
-    // only now: what had come before was still being written
-    sessions.forget(session);
-    await session.remove().catch(() => undefined);
-    throw refusal.fault;
+    // only now: what had come before it was still being written
+    if (refusal.fault !== null) await drop(session, sessions);
+    // what has filled the disk goes, or nobody could delete anything: that takes some room too
+    else if (isDiskFull(error)) await session.rewind(before).catch(() => undefined);
+    throw refusal.fault ?? error;
   }
+}
+
+async function drop(session: UploadSession, sessions: Context["sessions"]): Promise<void> {
+  sessions.forget(session);
+  await session.remove().catch(() => undefined);
+}
+
+function isDiskFull(error: unknown): boolean {
+  return ioError(error, "").code === "no-space";
 }
 
 /** Takes the body of a PATCH or PUT in, at the place that it says it belongs to. */

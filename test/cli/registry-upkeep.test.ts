@@ -1,6 +1,7 @@
-import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { digestOf } from "../../src/oci/digest.js";
 import { serve as startServing } from "../faults/killed-server.js";
 import { storedBlobs } from "../faults/stored-blobs.js";
@@ -8,6 +9,7 @@ import { type RunningRegistry, startOwnRegistry } from "../support/own-registry.
 import { failureOf } from "./failure.js";
 import { Machine, type Outcome } from "./machine.js";
 import { conforms } from "./schema.js";
+import { mountSmallDisk, whyNoSmallDisk } from "./small-disk.js";
 
 // The verbs run beside a server that holds the folder: they change it in turns.
 
@@ -284,5 +286,59 @@ describe("bounds", () => {
     for (const line of ["gc", "check", "backup copy", "quota list", "policy list"]) {
       expect(failureOf(await registry(line, nowhere)), line).toMatchObject({ code: "not-found", exit: 72 });
     }
+  });
+});
+
+const noDisk = whyNoSmallDisk();
+
+describe.skipIf(noDisk !== null)(`a full disk${noDisk === null ? "" : ` (skipped: ${noDisk})`}`, () => {
+  it("has room again after the upload that filled it, so that it can be cleaned", async () => {
+    await server.close();
+    const folder = await mkdtemp(join(tmpdir(), "lading-full-"));
+    const disk = await mountSmallDisk(folder, "4m");
+    // after the server on it has ended
+    onTestFinished(async () => {
+      await disk.unmount();
+      await rmdir(folder);
+    });
+    data = join(disk.path, "images");
+    await serve(data);
+    const digest = await pushed("app:1", "kept");
+    const uploads = `${server.url}/v2/alice/app/blobs/uploads/`;
+    const begun = (await fetch(uploads, { method: "POST" })).headers.get("location") ?? "";
+    const body = new Uint8Array(6_000_000);
+    const session = new URL(begun, uploads);
+    const closing = new URL(`?digest=${digestOf(body)}`, session);
+    for (const [method, url] of [
+      ["PATCH", session],
+      ["PUT", closing],
+      ["POST", new URL(`?digest=${digestOf(body)}`, uploads)],
+    ] as const) {
+      const answer = await fetch(url, { method, body });
+      const { errors } = (await answer.json()) as { readonly errors: readonly unknown[] };
+      expect([method, answer.status, errors]).toMatchObject([method, 507, [{ detail: { limit: "disk" } }]]);
+      // the session is where it was before
+      expect((await fetch(session)).headers.get("range"), method).toBe("0-0");
+    }
+    expect(await readdir(join(data, "repos", "alice", "app", "_uploads"))).toHaveLength(1);
+    expect(await printed("check", "")).toMatchObject({ ok: true });
+
+    // where somebody else has filled it, that is what is said
+    const filler = join(disk.path, "filler");
+    for (let full = false; !full; ) {
+      full = await writeFile(filler, Buffer.alloc(4096), { flag: "a" }).then(
+        () => false,
+        () => true,
+      );
+    }
+    for (const line of ["gc --grace 0", "quota set alice 1G", "policy set alice --keep-last 1"]) {
+      expect([line, failureOf(await registry(line))]).toMatchObject([line, { code: "no-space", exit: 74 }]);
+    }
+    const manifest = `${server.url}/v2/alice/app/manifests/${digest}`;
+    expect((await fetch(manifest, { method: "DELETE" })).status).toBe(507);
+    expect((await fetch(manifest)).status).toBe(200);
+    await rm(filler);
+    expect((await fetch(manifest, { method: "DELETE" })).status).toBe(202);
+    expect((await printed<Collected>("gc", "--grace 0")).blobs.removed).toBeGreaterThan(0);
   });
 });
