@@ -9,6 +9,7 @@ import { openLine } from "../line.js";
 import { type Command, measure, type Sample } from "../measure.js";
 import { startRegistry, usualRegistry, withRegistry } from "../registry.js";
 import type { Row } from "../row.js";
+import { SeededContent } from "../seeded-content.js";
 import { fill, path, settle } from "../transfer.js";
 import { wholeInRegistry } from "../whole.js";
 import type { World } from "../world.js";
@@ -120,8 +121,35 @@ async function* pulls(world: World, { kind, atMost }: RowOptions): AsyncIterable
   }
 }
 
-/** Bytes of the layer that changes. */
-const changed = 3_000_000;
+/** What a layer that changes holds, new each time. */
+interface Change {
+  readonly name: string;
+  content(count: number): Uint8Array;
+}
+
+/** A program that was built anew and can't be compressed, where what counts is what a tool does beside moving bytes; and a folder of all kinds of files. */
+function changes(quick: boolean): readonly Change[] {
+  const [random, mixture] = quick ? [1_000_000, 1_000_000] : [3_000_000, 30_000_000];
+  const megabytes = (bytes: number) => `${bytes / 1e6} MB`;
+  return [
+    { name: `one layer of ${megabytes(random)}`, content: (count) => randomBytesOf(`layer ${count}`, random) },
+    {
+      name: `one layer of ${megabytes(mixture)} of mixed content`,
+      content: (count) => mixedBytes(`layer ${count}`, mixture),
+    },
+  ];
+}
+
+/** As the lowest layer of the image: mostly programs and text. */
+function mixedBytes(seed: string, size: number): Uint8Array {
+  const content = new SeededContent(seed);
+  const piece = 1_000_000;
+  const kinds = ["binary", "text"] as const;
+  const pieces = Array.from({ length: Math.ceil(size / piece) }, (_, index) =>
+    content.chunk(index % 30 === 29 ? "packed" : (kinds[index % 2] ?? "text"), Math.min(piece, size - index * piece)),
+  );
+  return Buffer.concat(pieces);
+}
 
 /** Both have pushed the image before; one small layer on top is new each time. */
 async function* smallPushes(world: World, kinds: readonly EngineKind[]): AsyncIterable<Contest> {
@@ -135,7 +163,7 @@ async function* smallPushes(world: World, kinds: readonly EngineKind[]): AsyncIt
       await supply(world, engine, image);
       const store = join(world.folder, `small-push-${kind.program}-${kind.keepsManifest}`);
       let count = 0;
-      const contestant = (name: string, ours: boolean): Contestant => {
+      const contestant = (name: string, ours: boolean, change: Change): Contestant => {
         const repository = `${path}-${ours ? "lading" : "own"}`;
         const push = async (from: string, to: string) => {
           const reference = `${line.host}/${repository}:${to}`;
@@ -152,7 +180,7 @@ async function* smallPushes(world: World, kinds: readonly EngineKind[]): AsyncIt
             first = false;
             count += 1;
             const next = `next:${count}`;
-            await engine.addLayer(local, next, randomBytesOf(`layer ${count}`, changed));
+            await engine.addLayer(local, next, change.content(count));
             const command = await push(next, String(count));
             const before = line.bytes.up;
             const sample = await time(engine, command);
@@ -163,11 +191,13 @@ async function* smallPushes(world: World, kinds: readonly EngineKind[]): AsyncIt
         };
       };
       const theirs = own(kind, "push");
-      yield {
-        name: `one layer of 3 MB on top of ${image.name}, out of ${kind.name}`,
-        contestants: [contestant("lading", true), contestant(theirs, false)],
-        goals: [{ metric: "seconds", of: "lading", against: theirs, atMost: 1 }],
-      };
+      for (const change of changes(world.quick)) {
+        yield {
+          name: `${change.name} on top of ${image.name}, out of ${kind.name}`,
+          contestants: [contestant("lading", true, change), contestant(theirs, false, change)],
+          goals: [{ metric: "seconds", of: "lading", against: theirs, atMost: 1 }],
+        };
+      }
     } finally {
       await line.close();
       await registry.stop();
@@ -188,18 +218,18 @@ async function* smallPulls(world: World, kinds: readonly EngineKind[]): AsyncIte
       const base = `${registry.host}/${path}:${tag}`;
       for (const each of [engine, maker]) await measure(await each.ownTransfer("pull", base));
       let count = 0;
-      const make = async (): Promise<string> => {
+      const make = async (change: Change): Promise<string> => {
         count += 1;
         const reference = `${registry.host}/${path}:next-${count}`;
-        await maker.addLayer(base, reference, randomBytesOf(`layer ${count}`, changed));
+        await maker.addLayer(base, reference, change.content(count));
         await measure(await maker.ownTransfer("push", reference));
         return reference;
       };
-      const contestant = (name: string, ours: boolean): Contestant => ({
+      const contestant = (name: string, ours: boolean, change: Change): Contestant => ({
         name,
         ours,
         run: async () => {
-          const reference = await make();
+          const reference = await make(change);
           const store = join(world.folder, `small-pull-${count}`);
           const command = ours
             ? await engine.lading(store, "pull", reference, local, "--quiet")
@@ -214,11 +244,13 @@ async function* smallPulls(world: World, kinds: readonly EngineKind[]): AsyncIte
         },
       });
       const theirs = own(kind, "pull");
-      yield {
-        name: `one layer of 3 MB on top of ${image.name}, into ${kind.name}`,
-        contestants: [contestant("lading", true), contestant(theirs, false)],
-        goals: [{ metric: "seconds", of: "lading", against: theirs, atMost: 1 }],
-      };
+      for (const change of changes(world.quick)) {
+        yield {
+          name: `${change.name} on top of ${image.name}, into ${kind.name}`,
+          contestants: [contestant("lading", true, change), contestant(theirs, false, change)],
+          goals: [{ metric: "seconds", of: "lading", against: theirs, atMost: 1 }],
+        };
+      }
     } finally {
       await registry.stop();
       await engine.stop();
