@@ -225,11 +225,14 @@ export class BlobFolder implements ContentSource {
   async *list(): AsyncGenerator<StoredBlob> {
     const { fs, root } = this.#options;
     for (const algorithm of algorithms) {
-      for (const name of (await ifThere(fs.readdir(join(root, "blobs", algorithm)))) ?? []) {
-        const digest = `${algorithm}:${name}`;
-        if (!isDigest(digest)) continue;
-        const stat = await ifThere(fs.lstat(this.pathOf(digest)));
-        if (stat?.isFile()) yield storedBlob(digest, stat);
+      const names = (await ifThere(fs.readdir(join(root, "blobs", algorithm)))) ?? [];
+      const digests = names.map((name) => `${algorithm}:${name}`).filter(isDigest);
+      for (let at = 0; at < digests.length; at += looksAtOnce) {
+        const looks = digests.slice(at, at + looksAtOnce).map(async (digest) => {
+          const stat = await ifThere(fs.lstat(this.pathOf(digest)));
+          return stat?.isFile() ? storedBlob(digest, stat) : null;
+        });
+        for (const blob of await Promise.all(looks)) if (blob !== null) yield blob;
       }
     }
   }
@@ -238,6 +241,9 @@ export class BlobFolder implements ContentSource {
     return join(this.#options.root, "blobs", digestAlgorithm(digest));
   }
 }
+
+/** Files that are looked at together when all are listed. */
+const looksAtOnce = 32;
 
 function storedBlob(digest: Digest, stat: Stats): StoredBlob {
   return { digest, size: stat.size, used: Math.max(stat.mtimeMs, stat.atimeMs), sealed: bearsSeal(stat) };

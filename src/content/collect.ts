@@ -90,6 +90,8 @@ async function locked<Result>(
  */
 export async function evictCache(store: LayoutStore, options: EvictOptions): Promise<Collected> {
   const { keep, needFree = 0, graceMs = hour, clock = Date.now, signal } = options;
+  // Mostly there is room. To see that nobody has to be stopped, and nothing has to be read.
+  if (await hasRoom(store, options)) return { blobs: [], digests: [], freed: 0 };
   return await locked(store, options, async () => {
     const own = await reachable(store.blobs, await store.roots(), { signal });
     const cached: StoredBlob[] = [];
@@ -108,6 +110,15 @@ export async function evictCache(store: LayoutStore, options: EvictOptions): Pro
     }
     return await remove(store, unwanted, new Set(unwanted.map(({ digest }) => digest)), options);
   });
+}
+
+/** Not even everything in the store, images that are its own included, is more than the cache may take. */
+async function hasRoom(store: LayoutStore, { limit, needFree = 0 }: EvictOptions): Promise<boolean> {
+  const { free, total } = await store.disk();
+  if (needFree > free) return false;
+  let size = 0;
+  for await (const blob of store.blobs.list()) size += blob.size;
+  return size <= (limit ?? defaultLimit(total));
 }
 
 function defaultLimit(diskSize: number): number {
