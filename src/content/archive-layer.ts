@@ -99,7 +99,7 @@ export class LayerIntake {
     const onBytes = (taken: number) => {
       if (claimed !== null) progress?.report(claimed, "compressing", taken, size);
     };
-    const compressed = gzipStream(hashing(stream, hasher), { onBytes, signal });
+    const compressed = gzipStream(hashing(stream, hasher), { onBytes, size, signal });
     const made = await into.ingest(layerTypes[format].gzip, compressed, { signal });
     const diffId = hasher.digest();
     if (diffId !== claimed) progress?.report(diffId, "compressing", size, size);

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { throwIfAborted } from "../errors.js";
-import { type Block, type BlockMemory, blocksOf, inputOf, outputOf } from "./blocks.js";
+import { type Block, type BlockMemory, blockSize, blocksOf, inputOf, outputOf } from "./blocks.js";
 import { deflateLevel } from "./deflate-block.js";
 import { type DeflatePool, sharedDeflatePool } from "./deflate-pool.js";
 import { lend } from "./lent-chunk.js";
@@ -14,6 +14,8 @@ export const compressorId = `zlib-streams-1.0.4/${deflateLevel}/1MiB`;
 export interface GzipOptions {
   /** Bytes of the source that were taken so far. */
   readonly onBytes?: ((taken: number) => void) | undefined;
+  /** Bytes of the source, where that is known: of a small one no threads are started. It counts for nothing else. */
+  readonly size?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Where blocks are compressed. @default the threads that the process shares */
   readonly pool?: DeflatePool | undefined;
@@ -38,7 +40,8 @@ export async function* gzipStream(
   source: AsyncIterable<Uint8Array>,
   options: GzipOptions = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const { onBytes, signal, pool = sharedDeflatePool } = options;
+  const { onBytes, size: expected = Number.POSITIVE_INFINITY, signal, pool = sharedDeflatePool } = options;
+  const few = expected <= fewBlocks * blockSize;
   const free: BlockMemory[] = [];
   const running: Running[] = [];
   const finish = async ({ block, made }: Running): Promise<Uint8Array> => {
@@ -53,7 +56,7 @@ export async function* gzipStream(
       checksum = crc32(inputOf(block), checksum);
       size += block.length;
       onBytes?.(size);
-      running.push({ block, made: observed(pool.deflate(block)) });
+      running.push({ block, made: observed(pool.deflate(block, few)) });
       // One block more than threads keeps each of them busy while the oldest one is written out.
       while (running.length > pool.size) yield await finish(running.shift() as Running);
     }
@@ -68,6 +71,9 @@ export async function* gzipStream(
     await Promise.allSettled(running.map(({ made }) => made));
   }
 }
+
+/** Blocks up to which threads would take longer to start than they would save. */
+const fewBlocks = 4;
 
 /** A block that is being compressed. */
 interface Running {

@@ -9,9 +9,10 @@ export interface DeflatePool {
   readonly size: number;
   /**
    * Writes one block as raw deflate into its output; results can be joined. The caller leaves the block's memory alone until then.
+   * @param few Hardly any blocks come after it: then no thread is started for it.
    * @returns Bytes of the output.
    */
-  deflate(block: Block): Promise<number>;
+  deflate(block: Block, few?: boolean): Promise<number>;
 }
 
 /**
@@ -145,11 +146,11 @@ export function createDeflatePool(options: DeflatePoolOptions = {}): ThreadedDef
       return threads.size;
     },
     close,
-    deflate: (block) =>
+    deflate: (block, few = false) =>
       new Promise((resolve, reject) => {
         const task: Task = { block, resolve, reject };
-        // A layer of one short block is compressed before a thread would have started.
-        if (!usable || (block.length < blockSize / 4 && threads.size === 0)) {
+        // Such a layer is compressed before threads would have started, each of which takes 40 ms of a core.
+        if (!usable || ((few || block.length < blockSize / 4) && threads.size === 0)) {
           settleHere(task);
           return;
         }

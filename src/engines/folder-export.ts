@@ -67,8 +67,11 @@ async function* descriptorsOf(
   const { into, format, signal, progress } = options;
   const intake = new LayerIntake({ into, format, progress, signal });
   const taken: Descriptor[] = [];
-  for (const layer of layers) {
-    const known = await intake.cached(layer.diffId);
+  const cached = layers.map(({ diffId }) => intake.cached(diffId));
+  for (const look of cached) look.catch(() => undefined);
+  for (const [index, layer] of layers.entries()) {
+    // A layer that comes twice is known once it has been taken.
+    const known = (await cached[index]) ?? (await intake.cached(layer.diffId));
     if (known !== null) {
       progress?.report(layer.diffId, "exporting", layer.size, layer.size);
       progress?.identify?.(layer.diffId, known.digest);
