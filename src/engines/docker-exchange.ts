@@ -21,43 +21,54 @@ import { presentPlatform } from "./present-platform.js";
 /** How long taking a name back may take, in ms: also of a transfer that was cancelled. */
 const patience = 5_000;
 
+export interface DockerExchangeOptions {
+  /** The engine's loopback is this machine's. */
+  readonly onThisHost: boolean;
+  /** What the engine said of an image when it was asked for it; null where that is not known any more. */
+  readonly inspected: (image: EngineImage) => InspectedImage | null;
+}
+
+/** What an engine said of a transfer. */
+type Followed = Pick<ExchangeReport, "digest" | "outcomes">;
+
 /** Docker with the containerd image store pushes and pulls: it keeps the compressed blobs, and exports them slowly. */
 export class DockerExchange implements EngineExchange {
   readonly #api: EngineApi;
   readonly #engine: LocalEngine;
-  readonly #onThisHost: boolean;
+  readonly #options: DockerExchangeOptions;
 
-  constructor(api: EngineApi, engine: LocalEngine, onThisHost: boolean) {
+  constructor(api: EngineApi, engine: LocalEngine, options: DockerExchangeOptions) {
     this.#api = api;
     this.#engine = engine;
-    this.#onThisHost = onThisHost;
+    this.#options = options;
   }
 
   async push(image: EngineImage, tag: string, options: ExchangeOptions): Promise<ExchangeReport | null> {
     const { target, signal } = options;
     if (!this.#reaches(target)) return null;
-    const inspected = await this.#inspect(image.id, signal);
+    const name = nameOf(target);
+    const reference = `${name}:${tag}`;
+    const [inspected, before] = await Promise.all([
+      this.#options.inspected(image) ?? this.#inspect(image.id, signal),
+      this.#inspect(reference, signal),
+    ]);
     // Without a name of its own the image would go with the one that it gets for the push.
     if (inspected === null || inspected.names.length === 0) return null;
     const { platform: own } = await this.#engine.info(signal);
     const platform = presentPlatform(inspected, options.platform, own);
     const { apiVersion } = await this.#api.ping(signal);
     if (platform !== null && !versionAtLeast(apiVersion, "1.46")) return null;
-    const name = nameOf(target);
-    const reference = `${name}:${tag}`;
-    const before = await this.#inspect(reference, signal);
     if (before !== null && before.id !== image.id) return null;
     if (before === null) await this.#tag(image.id, name, tag, signal);
-    try {
-      const report = await this.#follow(options, {
+    const push = async (): Promise<Followed | null> => {
+      const pushed = await this.#follow(options, {
         path: `/images/${referencePath(name)}/push`,
         query: { tag, platform: platform === null ? undefined : JSON.stringify(platform) },
         doing: `pushing ${reference}`,
       });
-      return report?.digest === digestFor(inspected, platform) ? report : null;
-    } finally {
-      if (before === null) await this.#untag(reference);
-    }
+      return pushed?.digest === digestFor(inspected, platform) ? pushed : null;
+    };
+    return await this.#withName(before === null ? reference : null, push);
   }
 
   async pull(digest: Digest, local: LocalImage, options: ExchangeOptions): Promise<ExchangeReport | null> {
@@ -67,8 +78,8 @@ export class DockerExchange implements EngineExchange {
     const reference = `${name}@${digest}`;
     // By digest: no tag of the registry's name comes into being here, and nothing else can come than what was chosen.
     const before = await this.#inspect(reference, signal);
-    try {
-      const report = await this.#follow(options, {
+    const pull = async (): Promise<Followed | null> => {
+      const pulled = await this.#follow(options, {
         path: "/images/create",
         query: {
           fromImage: name,
@@ -77,23 +88,38 @@ export class DockerExchange implements EngineExchange {
         },
         doing: `pulling ${reference}`,
       });
-      if (report?.digest !== digest) return null;
+      if (pulled?.digest !== digest) return null;
       await this.#engine.tag(digest, local, signal);
-      return report;
+      return pulled;
+    };
+    return await this.#withName(before === null ? reference : null, pull);
+  }
+
+  /**
+   * Takes a name back that is there for the transfer alone, whatever comes of it. After a transfer that went well the caller looks
+   * at the other end meanwhile: to take a name back is a write to the engine's disk.
+   * @param reference Null where the name was there before.
+   */
+  async #withName(reference: string | null, transfer: () => Promise<Followed | null>): Promise<ExchangeReport | null> {
+    const untag = async () => (reference === null ? undefined : await this.#untag(reference));
+    let done: Followed | null = null;
+    try {
+      done = await transfer();
     } finally {
-      if (before === null) await this.#untag(reference);
+      if (done === null) await untag();
     }
+    return done === null ? null : { ...done, settled: untag() };
   }
 
   #reaches({ loopback }: RegistryTarget): boolean {
-    return !loopback || this.#onThisHost;
+    return !loopback || this.#options.onThisHost;
   }
 
   /** Reads a transfer's progress to its end. @returns Null where the engine does not say what it moved. */
   async #follow(
     { target, progress, signal }: ExchangeOptions,
     call: { readonly path: string; readonly query: Record<string, string | undefined>; readonly doing: string },
-  ): Promise<ExchangeReport | null> {
+  ): Promise<Followed | null> {
     const answer = await this.#api.stream({
       method: "POST",
       ...call,

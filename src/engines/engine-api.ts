@@ -178,7 +178,8 @@ export class EngineApi {
   #address(): Record<string, unknown> {
     switch (this.endpoint.kind) {
       case "socket":
-        return { socketPath: this.endpoint.path };
+        // Without a server name node looks whether the Host header is an address, with an expression that takes ms to compile.
+        return { socketPath: this.endpoint.path, servername: "" };
       case "tcp":
         return {
           host: this.endpoint.host,

@@ -113,6 +113,8 @@ export interface ExchangeReport {
   readonly digest: Digest;
   /** What became of the layers, by the first 12 hex digits of their compressed digests. */
   readonly outcomes: ReadonlyMap<string, "stored" | "exists" | "mounted">;
+  /** Whatever was there for the transfer alone is gone from the engine. Never rejects; to be waited for on every way out. */
+  readonly settled: Promise<void>;
 }
 
 /**

@@ -1,11 +1,12 @@
 import type { PutResult } from "../content/store.js";
 import { type ContentTree, manifestReader, walkTree } from "../content/walk.js";
 import type { EngineExchange, EngineImage, ExchangeOptions, ExchangeReport, LocalEngine } from "../engines/engine.js";
-import { LadingError, throwIfAborted } from "../errors.js";
+import { isLadingError, LadingError, throwIfAborted } from "../errors.js";
 import type { LocalImage } from "../image/local-image.js";
 import type { RemoteImage } from "../image/remote-image.js";
 import type { Descriptor } from "../oci/descriptor.js";
 import { type Digest, digestHex } from "../oci/digest.js";
+import type { RawManifest } from "../oci/manifest.js";
 import type { Platform } from "../oci/platform.js";
 import type { Repository } from "../registry/repository.js";
 import type { CallOptions, ClientContext } from "./context.js";
@@ -49,20 +50,33 @@ export async function pushByEngine(
     for (const { digest, size } of tree.layers) progress.finish(digest, "exists", size);
     return { tree, results: new Map(), there: true };
   }
-  const report = await attempt(request, ["pull", "push"], (exchange, options) => exchange.push(image, tag, options));
-  if (report === null) return null;
-  const root = await repository.resolve(tag, { signal });
-  if (root?.digest !== report.digest) return null;
-  const tree = await walkTree(root, read);
-  const found = await Promise.all(tree.blobs.map((blob) => repository.has(blob, { signal })));
-  if (!found.every(Boolean)) return null;
-  const results = resultsOf(tree.blobs, report);
-  for (const { digest, size } of tree.layers) {
-    progress.identify(shortOf(digest), digest);
-    const outcome = results.get(digest)?.outcome ?? "exists";
-    progress.finish(digest, outcome === "stored" ? "done" : outcome, size);
+  const run: Run = (exchange, options) => exchange.push(image, tag, options);
+  return await attempt(request, ["pull", "push"], run, async (report) => {
+    const root = await tagged(repository, tag, signal);
+    if (root?.descriptor.digest !== report.digest) return null;
+    const tree = await walkTree(root.descriptor, async (wanted) =>
+      wanted.digest === root.descriptor.digest ? root : await read(wanted),
+    );
+    const found = await Promise.all(tree.blobs.map((blob) => repository.has(blob, { signal })));
+    if (!found.every(Boolean)) return null;
+    const results = resultsOf(tree.blobs, report);
+    for (const { digest, size } of tree.layers) {
+      progress.identify(shortOf(digest), digest);
+      const outcome = results.get(digest)?.outcome ?? "exists";
+      progress.finish(digest, outcome === "stored" ? "done" : outcome, size);
+    }
+    return { tree, results, there: false };
+  });
+}
+
+/** What a tag points at, read and hashed; null where there is no such tag. */
+async function tagged(repository: Repository, tag: string, signal: AbortSignal): Promise<RawManifest | null> {
+  try {
+    return await repository.manifest(tag, { signal });
+  } catch (error) {
+    if (isLadingError(error) && error.code === "not-found") return null;
+    throw error;
   }
-  return { tree, results, there: false };
 }
 
 /**
@@ -76,41 +90,47 @@ export async function pullByEngine(
 ): Promise<ReadonlyMap<Digest, PutResult> | null> {
   const { engine, progress, signal } = request;
   for (const { digest } of layers) progress.identify(digest, shortOf(digest));
-  const report = await attempt(request, ["pull"], (exchange, options) => exchange.pull(root.digest, local, options));
-  if (report === null) return null;
-  const found = await engine.inspect(local, signal);
-  if (found?.id !== root.digest) {
+  const run: Run = (exchange, options) => exchange.pull(root.digest, local, options);
+  return await attempt(request, ["pull"], run, async (report) => {
+    const found = await engine.inspect(local, signal);
+    if (found?.id === root.digest) return resultsOf(layers, report);
     throw new LadingError("engine-failed", `after a pull of ${root.digest}, ${local} is another image in the engine`, {
       side: "destination",
       digest: root.digest,
     });
-  }
-  return resultsOf(layers, report);
+  });
 }
 
 type Run = (exchange: EngineExchange, options: ExchangeOptions) => Promise<ExchangeReport | null>;
 
-async function attempt(
+/** @param check Looks at what has come of it, while the engine takes back what was there for the transfer alone. */
+async function attempt<Result>(
   { context, engine, remote, options, platform, progress, signal }: ExchangeRequest,
   actions: readonly ["pull"] | readonly ["pull", "push"],
   run: Run,
-): Promise<ExchangeReport | null> {
+  check: (report: ExchangeReport) => Promise<Result | null>,
+): Promise<Result | null> {
   const exchange = (await engine.exchange?.(signal)) ?? null;
   if (exchange === null) return null;
   const side = actions.length === 1 ? "source" : "destination";
   const route = await context.engineRoute(remote, options, { actions, side, signal });
   if (route === null) return null;
   const { target } = route;
-  try {
-    return await context.exports.run(() => run(exchange, { target, platform, progress, signal }), signal);
-  } catch (error) {
+  const failed = (error: unknown): null => {
     throwIfAborted(signal);
     // Whatever it was: the usual way is another one, and tells better what is wrong.
     context.debug(
       `${engine.kind} could not do it by itself: ${error instanceof Error ? error.message : String(error)}`,
     );
     return null;
+  };
+  let report: ExchangeReport | null = null;
+  try {
+    const exchanging = context.exports.run(() => run(exchange, { target, platform, progress, signal }), signal);
+    report = await exchanging.catch(failed);
+    return report === null ? null : await check(report);
   } finally {
+    await report?.settled;
     await route.close();
   }
 }

@@ -99,11 +99,15 @@ class Pull {
 
   async run(target: LocalImage | null): Promise<PullOutcome> {
     const signal = this.#signal;
+    // An engine takes 30 ms and more to say what it is, and the registry is asked meanwhile.
+    const reading = this.#repository.manifest(this.#remote.digest ?? this.#remote.tag ?? "latest", { signal });
+    const looking = target === null ? null : this.#engine.inspect(target, signal);
+    for (const asked of [reading, looking]) asked?.catch(() => undefined); // Where another one fails first.
     const info = await this.#engine.info(signal);
     const store = await this.#context.store();
-    const selection = await this.#select(store, info);
+    const selection = await this.#select(store, info, await reading);
     const local = target ?? digestName(this.#context, this.#remote, selection.top.descriptor.digest);
-    const before = await this.#engine.inspect(local, signal);
+    const before = await (looking ?? this.#engine.inspect(local, signal));
     const expected = expectedId(info, selection);
     const { layers } = selection.tree;
     const outcome = { local, selection, platform: selection.config?.platform ?? info.platform };
@@ -166,11 +170,8 @@ class Pull {
   }
 
   /** Reads manifests down to what the engine takes: an image, an index with the engine's part, or an index whole. */
-  async #select(store: LayoutStore, info: EngineInfo): Promise<Selection> {
+  async #select(store: LayoutStore, info: EngineInfo, top: RawManifest): Promise<Selection> {
     const signal = this.#signal;
-    const reference = this.#remote.digest ?? this.#remote.tag ?? "latest";
-    const top = await this.#repository.manifest(reference, { signal });
-    // What the store verified once is not asked for again.
     const read = async (descriptor: Descriptor): Promise<RawManifest> => {
       if (descriptor.digest === top.descriptor.digest) return top;
       return await this.#repository.manifest(descriptor.digest, { signal });

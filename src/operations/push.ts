@@ -49,6 +49,8 @@ export async function push(
   checkedChoice("format", options.format, imageFormats);
   const { engine, kind } = await context.engine(callerSignal);
   const transfer = async (progress: TransferProgress, signal: AbortSignal) => {
+    // An engine takes 30 ms and more to say what it is: until that is needed, other things are done.
+    void engine.info(signal).catch(() => undefined);
     const repository = await context.repository(remote, "destination", options);
     const src = local instanceof LocalImage ? local : new LocalImage(local.replace(":", "-"), null);
     progress.push({ src, dst: remote });
@@ -86,31 +88,26 @@ class Push {
     const { local, options, signal } = this.#request;
     const image = await this.#engine.inspect(local, signal);
     if (image === null) throw notLocal(this.#engine.kind, local);
-    const info = await this.#engine.info(signal);
-    this.#context.debug(`images of ${info.kind} go out by: ${info.moves}`);
     const platform = wantedPlatform(options.platform, this.#context.config.platform, null);
     const store = await this.#context.store();
-    const outcome = await this.#send(store, info, image, platform);
+    const outcome = await this.#send(store, image, platform);
     // What the store may lose from here on can be had from there.
     if (this.#engine.kind === "store") await this.#context.rememberOrigin(image.id, this.#request.remote);
     return outcome;
   }
 
-  async #send(
-    store: TransferStore,
-    info: EngineInfo,
-    image: EngineImage,
-    platform: Platform | null,
-  ): Promise<PushOutcome> {
+  async #send(store: TransferStore, image: EngineImage, platform: Platform | null): Promise<PushOutcome> {
     const known = await this.#knownTree(store, image, platform);
     const unchanged = known === null ? null : await this.#alreadyThere(known);
+    const info = await this.#engine.info(this.#request.signal);
+    this.#context.debug(`images of ${info.kind} go out by: ${info.moves}`);
     if (known !== null && unchanged !== null) {
       return { tree: known, ...(await this.#about(known, info, store)), results: new Map(), unchanged };
     }
     const transferred =
       (await this.#byEngine(store, image, platform)) ?? (await this.#transfer(store, info, image, platform, known));
-    await this.#context.trimCache();
-    return { ...transferred, ...(await this.#about(transferred.tree, info, store)) };
+    const [about] = await Promise.all([this.#about(transferred.tree, info, store), this.#context.trimCache()]);
+    return { ...transferred, ...about };
   }
 
   /**
