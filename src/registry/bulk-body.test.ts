@@ -39,6 +39,17 @@ describe("a body that is received into large buffers", () => {
     expect(fill(3)).toBe(false);
   });
 
+  test("goes on where the head came together with a whole buffer of the body", async () => {
+    const body = new BulkBody(
+      new ChunkMemory(size),
+      () => ({}) as Socket,
+      (cause) => cause,
+    );
+    body.note(size);
+    expect(body.begin(100, 10 * size)).toBe(true);
+    expect((await next(body)).length).toBe(size - 100);
+  });
+
   test("does not touch a chunk before it is given back, and uses its memory again after that", async () => {
     const { body, fill } = open(100 * size);
     const memories = new Set<ArrayBufferLike>();

@@ -68,13 +68,13 @@ export class BulkBody implements AsyncIterableIterator<Uint8Array> {
     this.#buffer.filled += bytes;
   }
 
-  /** The head is read: from `start` on all is body, of `length` bytes. */
-  begin(start: number, length: number): void {
+  /** The head is read: from `start` on all is body, of `length` bytes. @returns as {@link BulkBody.take} */
+  begin(start: number, length: number): boolean {
     this.#start = start;
     this.#left = length;
     const early = this.#buffer.filled - start;
     this.#buffer.filled = start;
-    this.take(early);
+    return this.take(early);
   }
 
   /** So many bytes more of the body are in the buffer. @returns false where the connection is to wait */

@@ -80,9 +80,9 @@ export async function bulkGet(call: Call, options: BulkGetOptions): Promise<Bulk
       resolve(null);
       return false;
     }
-    body.begin(end + headEnd.length, head.length);
+    const goesOn = body.begin(end + headEnd.length, head.length);
     resolve({ status: head.status, headers: head.headers, body });
-    return !body.isHeldUp;
+    return goesOn;
   };
   const onread: OnReadOpts = { buffer: () => body.room(), callback: onRead };
   const socket = await connectTo(url, options, onread);
