@@ -5,11 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { makeCertificates } from "../../test/support/certificates.js";
+import { manualClock } from "../../test/support/manual-clock.js";
 import { randomBytesOf } from "../../test/support/random-bytes.js";
 import { testClient } from "../../test/support/registry-client.js";
 import { describeBytes, withCode } from "../../test/support/store-contract.js";
 import { startTlsFront } from "../../test/support/tls-front.js";
 import { giveBack } from "../content/lent-chunk.js";
+import { HttpDispatch } from "./dispatch.js";
 
 const content = Buffer.from(randomBytesOf("bulk", 9_000_000));
 const blob = describeBytes(content);
@@ -96,6 +98,23 @@ describe("a large blob", () => {
     const { repository } = repositoryAt(url);
     expect(describeBytes(await received(repository.get(blob))).digest).toBe(blob.digest);
     expect(requests).toHaveLength(2);
+  });
+
+  test("that is redirected tells the gate who redirects, also where the answer ends its connection", async () => {
+    const { url } = await speak((socket) =>
+      socket.write("HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"),
+    );
+    const dispatch = new HttpDispatch({
+      perHost: 1,
+      insecureHosts: [],
+      env: {},
+      idleTimeout: 60_000,
+      clock: manualClock(),
+    });
+    closers.push(() => dispatch.close());
+    const call = { method: "GET", url: new URL(url), role: "registry", headers: {}, access: null, bulk: true } as const;
+    const answer = await dispatch.send({ ...call, signal: undefined });
+    expect([answer.status, answer.addressKind]).toEqual([307, "loopback"]);
   });
 
   test("of a server that is cut goes on where it stopped", async () => {

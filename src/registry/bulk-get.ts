@@ -20,6 +20,8 @@ export interface BulkAnswer {
   readonly status: number;
   readonly headers: Record<string, string>;
   readonly body: BulkBody;
+  /** Whom it came from; a connection that has ended does not tell any more. */
+  readonly remoteAddress: string | undefined;
 }
 
 /** A GET on a connection of its own. */
@@ -80,8 +82,9 @@ export async function bulkGet(call: Call, options: BulkGetOptions): Promise<Bulk
       resolve(null);
       return false;
     }
+    const { remoteAddress } = socket;
     const goesOn = body.begin(end + headEnd.length, head.length);
-    resolve({ status: head.status, headers: head.headers, body });
+    resolve({ status: head.status, headers: head.headers, body, remoteAddress });
     return goesOn;
   };
   const onread: OnReadOpts = { buffer: () => body.room(), callback: onRead };

@@ -160,14 +160,12 @@ export class HttpDispatch {
         const unlisten = signal && this.#listeners.add(signal, () => socket.destroy(new Error("aborted")));
         try {
           const got = await answer;
-          const { remoteAddress } = socket;
-          resolve(
-            got && {
-              ...got,
-              url,
-              addressKind: remoteAddress === undefined ? undefined : this.#kindOf(remoteAddress),
-            },
-          );
+          if (got === null) resolve(null);
+          else {
+            const { remoteAddress, ...rest } = got;
+            const kind = remoteAddress === undefined ? undefined : this.#kindOf(remoteAddress);
+            resolve({ ...rest, url, addressKind: kind });
+          }
           // The place among the connections of the host is taken as long as there is one.
           await closed;
         } finally {
